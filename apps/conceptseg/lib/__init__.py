@@ -1,0 +1,1 @@
+"""Parts of the conceptseg app for MONAI Label."""

@@ -1,0 +1,144 @@
+"""Checks before MONAI Label sees a request: names that exist, no paths, JSON that is JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import HTTPException
+from jwt import InvalidTokenError
+from monailabel.config import settings
+from monailabel.endpoints.user import auth
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from . import login
+from .batch import check_batch
+from .problems import bad_request, unknown_name
+from .store import check_id, check_tag
+
+_ID_PARAMETERS = ("image", "id", "label", "session_id")
+_JSON_ROUTES = ("/train", "/scoring", "/batch", "/activelearning")
+_PAGES = ("/ohif", "/static/ohif")
+_NAMED = re.compile(r"^/(infer|train|scoring|activelearning|model|batch/infer)/([^/]+)/?$")
+
+
+class Gate(BaseHTTPMiddleware):
+    """Answers wrong requests with 4xx and one sentence; all others pass.
+
+    With authentication on, requests without a valid token get no answer from here but MONAI Label's
+    own 401, or the sign-in form where a browser asks for OHIF.
+
+    Args:
+        app: the ASGI application behind it.
+        instance: gives the MONAI Label app, for the names it knows.
+    """
+
+    def __init__(self, app, instance: Callable[[], Any]) -> None:
+        super().__init__(app)
+        self.instance = instance
+
+    async def dispatch(self, request: Request, call_next):
+        """Check, then pass on."""
+        if settings.MONAI_LABEL_AUTH_ENABLE:
+            if request.url.path == "/login":
+                return (
+                    await login.sign_in(request)
+                    if request.method == "POST"
+                    else login.page(request)
+                )
+            login.put_in_header(request)
+            try:
+                known = await run_in_threadpool(_is_known, login.token_of(request))
+            except HTTPException as error:
+                return JSONResponse({"detail": error.detail}, status_code=error.status_code)
+            if not known:
+                shown = request.method == "GET" and request.url.path.startswith(_PAGES)
+                return login.to_login(request) if shown else await call_next(request)
+        try:
+            if request.url.path.rstrip("/") == "/reload":
+                raise HTTPException(
+                    403, "Reloading is switched off; start the server again instead."
+                )
+            self._check_query(request.query_params)
+            if request.method == "POST":
+                self._check_route(request.url.path)
+                if request.url.path.startswith(_JSON_ROUTES):
+                    body = await request.body()  # the checks read all labels before a training
+                    await run_in_threadpool(self._check_body, request.url.path, body)
+        except HTTPException as error:
+            return JSONResponse({"detail": error.detail}, status_code=error.status_code)
+        return await call_next(request)
+
+    def _check_query(self, query: Mapping[str, str]) -> None:
+        """No paths in names."""
+        for name in _ID_PARAMETERS:
+            if query.get(name):
+                check_id(name, query[name])
+        if query.get("tag"):
+            check_tag(query["tag"])
+
+    def _check_route(self, path: str) -> None:
+        """The model, trainer, method or strategy in the path exists."""
+        match = _NAMED.match(path)
+        if match is None:
+            return
+        route, name = match.groups()
+        app = self.instance()
+        known = {
+            "infer": ("model", app._infers),
+            "batch/infer": ("model", app._infers),
+            "train": ("trainer", app._trainers),
+            "scoring": ("scoring method", app._scoring_methods),
+            "activelearning": ("strategy", app._strategies),
+        }
+        if route in known and name not in known[route][1] and name != "wsi":
+            raise unknown_name(known[route][0], name, known[route][1])
+
+    def _check_body(self, path: str, body: bytes) -> None:
+        """A JSON object or nothing; a training request is checked against the saved labels as well."""
+        params: Any = {}
+        if body.strip():
+            try:
+                params = json.loads(body)
+            except ValueError as error:
+                raise bad_request(
+                    f"Expected a JSON object as body, got text that is none ({error}); correct it."
+                ) from error
+        if not isinstance(params, (dict, type(None))):
+            raise bad_request(f"Expected a JSON object as body, got {type(params).__name__}.")
+        match = _NAMED.match(path)
+        app = self.instance()
+        if path.startswith("/batch"):
+            check_batch(params or {})
+        if match is None:
+            names = list(app._trainers) if path.rstrip("/") == "/train" else []
+        else:
+            names = [match.group(2)] if match.group(1) == "train" else []
+        for name in names:
+            own = (params or {}).get(name)
+            app._trainers[name].check(
+                own if isinstance(own, dict) else params or {}, app.datastore()
+            )
+
+
+def _is_known(token: str) -> bool:
+    """True for a valid token; error 503 when the sign-in server cannot be asked for its key."""
+    try:
+        return bool(token) and auth.from_token(token) is not None
+    except InvalidTokenError:
+        return False
+
+
+def install_gate(app, instance: Callable[[], Any]) -> None:
+    """Put the gate in front of `app` (FastAPI), which has already started; only once."""
+    from starlette.middleware import Middleware
+
+    if any(entry.cls is Gate for entry in app.user_middleware):
+        return
+    app.user_middleware.insert(0, Middleware(Gate, instance=instance))
+    app.middleware_stack = app.build_middleware_stack()

@@ -1,0 +1,208 @@
+"""The model behind the tasks of one bundle: current weights, encoded images, decoded prompts."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from torch import Tensor
+
+from conceptseg.guidance import PromptPlan, restrict_to_prompt
+from conceptseg.inferer import EncodedImage, Prediction
+from conceptseg.network import ConceptSegNet
+from conceptseg.slices import RAS_DIRECTIONS
+
+from .bundle import Bundle
+from .cache import OnceCache
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An image that was read, preprocessed and encoded.
+
+    Attributes:
+        image: (C, *spatial) on the network's grid, with the way back to its own.
+        encoded: of `image`.
+        network: the one that encoded it, and so must decode it.
+        version: of its weights.
+        seconds: spent on reading and encoding, "pre" and "encode".
+    """
+
+    image: MetaTensor
+    encoded: EncodedImage
+    network: ConceptSegNet
+    version: str
+    seconds: dict[str, float]
+
+
+class ServedModel:
+    """Serves a bundle's newest weights; new ones are picked up at the next request.
+
+    Args:
+        bundle: what is served.
+        weights_dir: folder in which training puts better weights; they go before the bundle's own.
+        device: torch device name.
+        cache_size: encoded images kept.
+    """
+
+    def __init__(
+        self, bundle: Bundle, weights_dir: Path, device: str = "cpu", cache_size: int = 8
+    ) -> None:
+        self.bundle = bundle
+        self.weights_dir = weights_dir
+        self.device = torch.device(device)
+        self.inferer = bundle.build_inferer()
+        self.before, self.after, self.cleaning = bundle.build_transforms()
+        self.cases = OnceCache(cache_size)
+        self._free = OnceCache(cache_size)
+        self._current: tuple[str, ConceptSegNet] | None = None
+        self._lock = threading.Lock()
+        # MONAI's inverse switches the tracing of its transforms off meanwhile, for all threads
+        self._transforming = threading.Lock()
+
+    @property
+    def weights(self) -> Path:
+        """File of the weights to serve."""
+        trained = self.weights_dir / "model.pt"
+        return trained if trained.is_file() else self.bundle.path / "models" / "model.pt"
+
+    def is_valid(self) -> bool:
+        """True when there are weights."""
+        return self.weights.is_file()
+
+    def version(self) -> str:
+        """Changes whenever the weights file does."""
+        stat = self.weights.stat()
+        return f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
+
+    def network(self) -> tuple[str, ConceptSegNet]:
+        """Version and network of the newest weights.
+
+        Raises:
+            FileNotFoundError: there are no weights.
+        """
+        with self._lock:
+            if not self.is_valid():
+                raise FileNotFoundError(
+                    f"Expected weights of '{self.bundle.name}' at '{self.weights}', got no file."
+                    " Train the bundle, or copy its model.pt there."
+                )
+            version = self.version()
+            if self._current is None or self._current[0] != version:
+                self._current = self._load(version)
+            return self._current
+
+    def _load(self, version: str) -> tuple[str, ConceptSegNet]:
+        """Load the weights file; a damaged one is refused as long as older weights are there."""
+        try:
+            network = self.bundle.build_network()
+            state = torch.load(self.weights, map_location="cpu", weights_only=True)
+            network.load_state_dict(state.get("model", state))
+        except Exception as error:
+            if self._current is None:
+                raise ValueError(
+                    f"Expected weights that fit '{self.bundle.name}' in '{self.weights}', got"
+                    f" {type(error).__name__}. Restore the file or train again."
+                ) from error
+            logger.error("'%s' is not usable, older weights go on", self.weights, exc_info=True)
+            return self._current
+        logger.info("loaded '%s' (version %s)", self.weights, version)
+        return version, network.to(self.device).eval()
+
+    def case(self, path: str) -> tuple[Case, bool]:
+        """The encoded image at `path`, and whether it was at hand.
+
+        Raises:
+            ValueError, FileNotFoundError: the image is not usable or missing.
+        """
+        version, network = self.network()
+        stat = Path(path).stat()
+        key = (path, stat.st_mtime_ns, stat.st_size, version)
+        return self.cases.get(key, lambda: self._encode(path, version, network))
+
+    def _encode(self, path: str, version: str, network: ConceptSegNet) -> Case:
+        """Read, preprocess and encode."""
+        start = time.perf_counter()
+        try:
+            with self._transforming:
+                image = self.before({"image": path})["image"]
+        except RuntimeError as error:  # MONAI wraps what a transform raises
+            raise _root_of(error) from error
+        read = time.perf_counter()
+        encoded = self.inferer.encode(image.to(self.device), network)
+        seconds = {"pre": read - start, "encode": time.perf_counter() - read}
+        return Case(image, encoded, network, version, seconds)
+
+    def decode(
+        self,
+        case: Case,
+        prompt: str | None = None,
+        strength: float = 1.0,
+        teachers: Sequence[Tensor] | None = None,
+    ) -> Prediction:
+        """Decode one prompt (or ready-made prompt embeddings); the case may be used again."""
+        inferer = self.inferer.copy(prompt_strength=strength)
+        return inferer.decode(case.encoded, case.network, prompt=prompt, teachers=teachers)
+
+    def text_free(self, case: Case) -> Prediction:
+        """Text-free prediction of a case; kept, as every click and every restriction needs it."""
+        key = (id(case.encoded), case.network.presence_threshold)
+        entry, _ = self._free.get(key, lambda: (case.encoded, self.decode(case)))
+        return entry[1]
+
+    def restricted(self, case: Case, plan: PromptPlan) -> Prediction:
+        """The text-free prediction without the classes, sides and levels that a prompt leaves out."""
+        free = self.text_free(case)
+        directions = RAS_DIRECTIONS if self.bundle.dimension == 3 else None
+        return replace(
+            free,
+            probabilities=restrict_to_prompt(free.probabilities, plan, directions),
+            asked=plan.asked,
+            prompts=plan.sentences,
+            warnings=plan.warnings + free.warnings,
+        )
+
+    def to_original(self, case: Case, probabilities: Tensor) -> MetaTensor:
+        """Label map (*spatial) uint8 on the image's own grid of (K, *spatial) probabilities."""
+        background = 1 - probabilities.amax(dim=0, keepdim=True)
+        image = case.image.clone()
+        pred = MetaTensor(
+            torch.cat([background, probabilities]).cpu(),
+            meta=image.meta,
+            applied_operations=image.applied_operations,
+        )
+        with self._transforming:
+            restored = self.after({"image": image, "pred": pred})["pred"][0]
+        return restored.round().to(torch.uint8)
+
+    def clean(self, mask: np.ndarray) -> np.ndarray:
+        """The label map (*spatial) cleaned as the bundle does, such as one connected part per label.
+
+        Not for masks from clicks: whoever clicks on two parts wants both.
+        """
+        cleaned = self.cleaning({"pred": MetaTensor(torch.as_tensor(mask)[None])})["pred"][0]
+        return np.asarray(cleaned).round().astype(mask.dtype)
+
+    def voxel_map(self, case: Case) -> np.ndarray:
+        """(4, 4) matrix from voxel indices of the image file to those of the network's grid."""
+        original = np.asarray(case.image.meta["original_affine"], dtype=np.float64)
+        return np.linalg.solve(np.asarray(case.image.affine, dtype=np.float64), original)
+
+
+def _root_of(error: BaseException) -> Exception:
+    """The readable error at the bottom of a chain; a ValueError with its text otherwise."""
+    root: BaseException = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    if isinstance(root, (ValueError, FileNotFoundError, TypeError)):
+        return root
+    return ValueError(f"Expected a usable image, got an error while reading it: {root}")

@@ -1,0 +1,108 @@
+"""Endpoints that take long, moved to threads, so that one person's request does not stop another's."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import Depends
+from fastapi.security import OAuth2PasswordRequestForm
+from monailabel.config import settings
+from monailabel.endpoints import activelearning, datastore, infer, scoring, session, train
+from monailabel.endpoints import batch_infer as batch
+
+from .login import fetch_token
+from .problems import bad_request, unknown_name
+
+
+def install_threads(app, instance: Callable[[], Any]) -> None:
+    """Put threaded versions of MONAI Label's slow endpoints before its own.
+
+    MONAI Label 0.8.5 declares them `async` but never waits inside, so each blocks the whole server,
+    `/info/` included, until it is done.
+
+    Args:
+        app: the FastAPI application.
+        instance: gives the MONAI Label app.
+    """
+    slow = {
+        ("POST", "/infer/{model}"): checked_inference(infer.api_run_inference, instance),
+        ("POST", "/activelearning/{strategy}"): activelearning.api_sample,
+        ("PUT", "/datastore/label"): datastore.api_save_label,
+        ("GET", "/datastore/label"): datastore.api_download_label,
+        ("PUT", "/datastore/image"): datastore.api_add_image,
+        ("GET", "/datastore/image"): datastore.api_download_image,
+        ("GET", "/datastore/dataset"): datastore.api_download_dataset,
+        ("PUT", "/session/"): session.api_create_session,
+        ("POST", "/train/{model}"): train.api_run_model,
+        ("POST", "/scoring/{method}"): scoring.api_run_method,
+        ("POST", "/batch/infer/{model}"): batch.api_run,
+    }
+    if settings.MONAI_LABEL_AUTH_ENABLE:
+        slow["POST", "/auth/token"] = sign_in
+    if any(getattr(route, "name", "") == "threaded" for route in app.router.routes):
+        return
+    for (method, path), endpoint in slow.items():
+        app.router.add_api_route(
+            path, threaded(endpoint), methods=[method], name="threaded", include_in_schema=False
+        )
+        app.router.routes.insert(0, app.router.routes.pop())
+
+
+async def sign_in(form_data: OAuth2PasswordRequestForm = Depends()) -> dict[str, Any]:  # noqa: B008
+    """A token for a user name and a password, as Slicer asks for it."""
+    return fetch_token(form_data.username, form_data.password)
+
+
+def threaded(endpoint: Callable) -> Callable:
+    """A plain function that runs a coroutine function which never waits; FastAPI calls it in a thread."""
+
+    def run(**arguments: Any) -> Any:
+        coroutine = endpoint(**arguments)
+        try:
+            coroutine.send(None)
+        except StopIteration as end:
+            return end.value
+        coroutine.close()
+        raise RuntimeError(f"Expected {endpoint.__name__} to return at once, but it waits.")
+
+    run.__signature__ = inspect.signature(endpoint)
+    run.__name__ = endpoint.__name__
+    return run
+
+
+def checked_inference(endpoint: Callable, instance: Callable[[], Any]) -> Callable:
+    """The inference endpoint behind checks of its form: a JSON object, a session that exists."""
+
+    @functools.wraps(endpoint)
+    async def run(**arguments: Any) -> Any:
+        check_params(arguments["params"])
+        session_id, sessions = arguments["session_id"], instance().sessions()
+        if session_id and (sessions is None or sessions.get_session(session_id) is None):
+            raise unknown_name("session (the volume was closed; open it again)", session_id, ())
+        if not (arguments["image"] or session_id or arguments["file"]):
+            raise bad_request("Expected an image, a session or a file, got none; choose an image.")
+        arguments["label"] = None  # no model here starts from scribbles
+        return await endpoint(**arguments)
+
+    run.__signature__ = inspect.signature(endpoint)
+    return run
+
+
+def check_params(text: str | None) -> None:
+    """Refuse with error 400 what is no JSON object, or would choose another image."""
+    try:
+        params = json.loads(text or "{}")
+    except ValueError as error:
+        raise bad_request(
+            f"Expected 'params' as a JSON object, got text that is none ({error}); correct it."
+        ) from error
+    if not isinstance(params, dict):
+        raise bad_request(f"Expected 'params' as a JSON object, got {type(params).__name__}.")
+    if "image" in params:  # MONAI Label would let it replace the image that was checked
+        raise bad_request(
+            "Expected 'image' in the address of the request, got it among 'params'; paths are refused."
+        )

@@ -1,0 +1,97 @@
+"""The list of a studies folder, whole while several threads and processes change it at once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from monailabel.datastore.local import LocalDatastoreModel
+
+from conceptseg.atomic import write_text_atomic
+
+logger = logging.getLogger(__name__)
+
+
+class SharedList:
+    """For a `LocalDatastore`: every change reads the list, changes it and writes it under one lock.
+
+    MONAI Label 0.8.5 writes back what a process remembers, so a label saved while a batch runs in
+    another process could vanish from the list; and it writes in place, so that a crash leaves half
+    a list, with which the server no longer starts.
+    """
+
+    @property
+    def whole(self) -> FileLock:
+        """The lock; a thread that holds it may take it again."""
+        if "_whole" not in self.__dict__:
+            self._whole = FileLock(self._lock_file)
+        return self._whole
+
+    def watch_list(self) -> None:
+        """Notice a list that another process has put in place."""
+        handler = getattr(self, "_handler", None)
+        if handler is not None:
+            handler.on_moved = self._on_moved
+
+    def _on_moved(self, event: Any) -> None:
+        """The watcher's call for a renamed file."""
+        if event.dest_path == self._datastore_config_path:
+            self._init_from_datastore_file()
+        elif Path(event.dest_path).name[:1] != "." and self._auto_reload:
+            self.refresh()
+
+    def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
+        """Read the list if another process has changed it."""
+        with self.whole:
+            path = Path(self._datastore_config_path)
+            if not path.exists() or path.stat().st_mtime == self._config_ts:
+                return
+            try:
+                found = LocalDatastoreModel.model_validate_json(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                message = (
+                    f"Expected a list of studies in '{path}', got a file that is none"
+                    f" ({type(error).__name__}). Move it away: the list is made anew from the files."
+                )
+                if throw_exception:
+                    raise ValueError(message) from error
+                logger.error(message)
+                return
+            found.base_path = self._datastore_path
+            self._datastore, self._config_ts = found, path.stat().st_mtime
+
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        """Put the list in place in one step; the caller holds the lock when `lock` is false."""
+        if lock:
+            with self.whole:
+                self._update_datastore_file(lock=False)
+            return
+        content = self._datastore.model_dump(exclude={"base_path"})
+        write_text_atomic(self._datastore_config_path, json.dumps(content, indent=2, default=str))
+        self._config_ts = os.stat(self._datastore_config_path).st_mtime
+
+    def _list_files(self, path: str, patterns: list[str]) -> dict[str, str]:
+        """Files of a folder; hidden ones are still being written."""
+        found = super()._list_files(path, patterns)
+        return {name: file for name, file in found.items() if not name.startswith(".")}
+
+    def _reconcile_datastore(self) -> None:
+        """Compare the list with the files."""
+        with self.whole:
+            super()._reconcile_datastore()
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Note something with an image."""
+        with self.whole:
+            self._init_from_datastore_file()
+            super().update_image_info(image_id, info)
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Note something with a label."""
+        with self.whole:
+            self._init_from_datastore_file()
+            super().update_label_info(label_id, label_tag, info)

@@ -1,0 +1,192 @@
+"""Folders of studies, with images and labels that are whole or absent."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from fastapi import HTTPException
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
+from monailabel.interfaces.datastore import DefaultLabelTag
+
+from conceptseg.atomic import atomic_path
+from conceptseg.image_checks import corner_shift
+from conceptseg.image_formats import SUFFIXES
+from conceptseg.image_io import ConceptImageReader
+
+from .problems import bad_request, unknown_name
+from .sharing import SharedList
+
+logger = logging.getLogger(__name__)
+
+# MONAI Label's own list lacks .jpeg, DICOM files and MetaImage.
+EXTENSIONS = [f"*{suffix}" for suffixes in SUFFIXES.values() for suffix in suffixes]
+_SAFE_ID = re.compile(r"[^/\\\x00]{1,255}")
+_SAFE_TAG = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def check_id(kind: str, value: str) -> None:
+    """Refuse names that could lead out of the studies folder with error 400."""
+    if not _SAFE_ID.fullmatch(value) or value in (".", "..") or value.startswith("~"):
+        raise bad_request(
+            f"Expected the {kind} as a name in the studies, got {value[:80]!r}; paths are refused."
+        )
+
+
+def check_tag(value: str) -> None:
+    """Refuse label tags that could lead out of the labels folder with error 400."""
+    if not _SAFE_TAG.fullmatch(value) or set(value) <= {"."}:
+        raise bad_request(
+            f"Expected 'tag' as a word such as final or original, got {value[:80]!r}."
+        )
+
+
+class CheckedLabels(SharedList):
+    """For a `LocalDatastore`: labels are checked before anything is written."""
+
+    same_axes = True  # labels are files beside their images; a server brings them to its own axes
+
+    def check_label(self, image_id: str, label_file: str) -> None:
+        """Refuse with error 400 what is no label map of the image's size."""
+        try:
+            reader = ConceptImageReader(is_label=True)
+            label, meta = reader.get_data(reader.read(label_file))
+        except Exception as error:
+            raise bad_request(
+                f"Expected a readable label map for '{image_id}', got a file that is none"
+                f" ({type(error).__name__}); export it again as NIfTI, NRRD or PNG."
+            ) from error
+        shape, image_meta = self._image_grid(image_id)
+        found = tuple(n for n in label.shape[1:] if n > 1)
+        if shape is not None and found != tuple(n for n in shape if n > 1):
+            raise bad_request(
+                f"Expected a label map of the size of '{image_id}', {shape}, got {label.shape[1:]};"
+                " save it on the grid of the image."
+            )
+        if not self.same_axes or shape is None or len(found) < 3:
+            return
+        if meta.get("is_photo") or image_meta.get("is_photo"):
+            return
+        shift = corner_shift(meta["affine"], image_meta["affine"], shape)
+        if shift > 1:
+            raise bad_request(
+                f"Expected a label map at the position of '{image_id}', got one of which a corner is"
+                f" {shift:.1f} voxels away (flipped, moved or other axes); save it on the grid of the"
+                " image."
+            )
+
+    def _image_grid(self, image_id: str) -> tuple[tuple[int, ...] | None, dict[str, Any]]:
+        """Voxels of the image, None where it cannot be read, and its metadata."""
+        reader = ConceptImageReader()
+        try:
+            array, meta = reader.get_data(reader.read(self.get_image_uri(image_id)))
+        except Exception:
+            logger.warning("image %s cannot be read", image_id, exc_info=True)
+            return None, {}
+        return array.shape[1:], meta
+
+    def get_dataset_archive(self, limit_cases: int | None) -> str:
+        """ZIP file of the images with a final label."""
+        if not self.datalist():
+            raise HTTPException(
+                404, "Expected images with a final label to pack, got none; submit a label first."
+            )
+        return super().get_dataset_archive(limit_cases)
+
+
+class StudiesFolder(CheckedLabels, LocalDatastore):
+    """A folder of images.
+
+    Args:
+        path: of the folder.
+        options: of MONAI Label's `LocalDatastore`.
+    """
+
+    def __init__(self, path: str, **options: Any) -> None:
+        super().__init__(path, **options)
+        self.watch_list()
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
+    ) -> str:
+        """Save a label after checking it; the old one stays until the new one is whole."""
+        check_tag(label_tag)
+        if image_id not in self._datastore.objects:
+            raise unknown_name("image", image_id, self._datastore.objects)
+        self.check_label(image_id, label_filename)
+        _, extension = self._to_id(os.path.basename(label_filename))
+        target = Path(self._datastore.label_path(label_tag)) / self._filename(image_id, extension)
+        with self.whole:
+            self._init_from_datastore_file()
+            labels = self._datastore.objects[image_id].labels
+            with atomic_path(target) as temporary:
+                shutil.copyfile(label_filename, temporary)
+            info = {**(label_info or {}), "ts": int(time.time()), "name": target.name}
+            old = labels.get(label_tag)
+            labels[label_tag] = DataModel(info=info, ext=extension)
+            self._update_datastore_file(lock=False)
+        if old is not None and old.ext != extension:
+            (target.parent / self._filename(image_id, old.ext)).unlink(missing_ok=True)
+        return image_id
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Add an image that was sent to the server, after checking that it can be read."""
+        own, extension = self._to_id(os.path.basename(image_filename))
+        image_id = image_id or own
+        check_id("image", image_id)
+        if f"*{extension}" not in self._extensions:
+            raise bad_request(
+                f"Expected an image file that ends in {', '.join(e[1:] for e in self._extensions)},"
+                f" got '{extension}'; export it in one of these formats."
+            )
+        try:
+            reader = ConceptImageReader()
+            reader.get_data(reader.read(image_filename))
+        except Exception as error:
+            raise bad_request(
+                f"Expected a readable image for '{image_id}', got a file that is none"
+                f" ({type(error).__name__}); export it again."
+            ) from error
+        target = Path(self._datastore.image_path()) / self._filename(image_id, extension)
+        with self.whole:
+            self._init_from_datastore_file()
+            with atomic_path(target) as temporary:
+                shutil.copyfile(image_filename, temporary)
+            info = {**(image_info or {}), "ts": int(time.time()), "name": target.name}
+            image = DataModel(info=info, ext=extension)
+            self._datastore.objects[image_id] = ImageLabelModel(image=image)
+            self._update_datastore_file(lock=False)
+        return image_id
+
+
+def final_pairs(datastore) -> list[dict[str, Any]]:
+    """Images with a final label: their paths and what was saved with the label, sorted by image.
+
+    Returns:
+        Per image "image", "label", "label_info" (names and values as the client sent them) and, where
+        the annotator corrected concepts, "corrected_concepts".
+    """
+    pairs = []
+    for found in datastore.datalist():
+        name, _ = datastore._to_id(os.path.basename(found["image"]))
+        info = datastore.get_label_info(name, DefaultLabelTag.FINAL)
+        pair = {
+            "image": found["image"],
+            "label": found["label"],
+            "label_info": info.get("label_info"),
+        }
+        if info.get("corrected_concepts"):
+            pair["corrected_concepts"] = info["corrected_concepts"]
+        pairs.append(pair)
+    return sorted(pairs, key=lambda pair: pair["image"])
+
+
+def labeled_ids(datastore) -> list[str]:
+    """Names of the images with a final label kept here."""
+    objects = datastore._datastore.objects
+    return sorted(k for k, v in objects.items() if v.labels.get(DefaultLabelTag.FINAL))

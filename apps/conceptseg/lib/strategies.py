@@ -1,0 +1,100 @@
+"""Which image to annotate next. Add a strategy to `STRATEGIES` and the clients offer it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.tasks.activelearning.first import First
+from monailabel.tasks.activelearning.random import Random
+
+from conceptseg.active_learning import STRATEGIES as PACKAGE_STRATEGIES
+from conceptseg.active_learning import Strategy as PickingStrategy
+from conceptseg.uncertainty import uncertainty
+
+from .batch_strategy import BatchStrategy
+from .desk import desk_of
+from .leased_strategy import LeasedStrategy
+from .model import ServedModel
+from .naming import choose_model
+
+__all__ = ["STRATEGIES", "MostUncertain", "choose_model", "score_image"]
+
+logger = logging.getLogger(__name__)
+
+TIME_BUDGET_S = 20.0  # clients show no progress while they wait for the next sample
+
+
+class MostUncertain(Strategy):
+    """The unlabelled image whose text-free mask is least certain.
+
+    Scores are size-normalised entropies, remembered per image and weights. Images that cannot be
+    scored within the time budget wait for the next call.
+
+    Args:
+        served: bundle name -> its model; the request's `model` chooses, else the first.
+    """
+
+    def __init__(self, served: Mapping[str, ServedModel]) -> None:
+        super().__init__("The image whose mask is least certain (entropy per object voxel)")
+        self.served = served
+        self.scores: dict[tuple[str, str, str], float] = {}
+
+    def __call__(self, request: Mapping[str, Any], datastore) -> dict[str, Any] | None:
+        """Name and score of the image; None when all are labelled."""
+        model = choose_model(self.served, request.get("model"))
+        version = model.version()
+        images = sorted(
+            datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels"))
+        )
+        start = time.monotonic()
+        scores: dict[str, float] = {}
+        for image in images:
+            key = (model.bundle.name, version, image)
+            if key not in self.scores and scores and time.monotonic() - start > TIME_BUDGET_S:
+                continue
+            if key not in self.scores:
+                score = score_image(model, datastore.get_image_uri(image))
+                if score is None:
+                    continue
+                self.scores[key] = score
+            scores[image] = self.scores[key]
+        if not scores:
+            return {"id": images[0], "weight": 0} if images else None
+        chosen = max(sorted(scores), key=scores.__getitem__)
+        logger.info("uncertainty: %s of %d scored of %d", chosen, len(scores), len(images))
+        return {"id": chosen, "weight": round(scores[chosen], 4), "scored": len(scores)}
+
+
+def score_image(model: ServedModel, path: str) -> float | None:
+    """Uncertainty of the text-free mask of an image; None for one that cannot be read."""
+    try:
+        case, _ = model.case(path)
+        return max(uncertainty(model.text_free(case)))
+    except (ValueError, OSError):
+        logger.warning("'%s' cannot be scored", path, exc_info=True)
+        return None
+
+
+def _leased(
+    name: str, make: Callable[[Mapping[str, ServedModel]], Strategy]
+) -> Callable[[Mapping[str, ServedModel]], Strategy]:
+    """A factory whose strategy respects leases."""
+    return lambda served: LeasedStrategy(name, make(served), desk_of(served))
+
+
+def _batches(picking: PickingStrategy) -> Callable[[Mapping[str, ServedModel]], Strategy]:
+    """A factory of one of the package's strategies."""
+    return lambda served: BatchStrategy(picking, desk_of(served))
+
+
+_FACTORIES: dict[str, Callable[[Mapping[str, ServedModel]], Strategy]] = {
+    "random": lambda served: Random(),
+    "first": lambda served: First(),
+    "uncertainty": MostUncertain,
+    **{name: _batches(p) for name, p in PACKAGE_STRATEGIES.items() if p.needs_scores},
+}
+STRATEGIES = {name: _leased(name, make) for name, make in _FACTORIES.items()}

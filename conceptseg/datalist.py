@@ -1,0 +1,273 @@
+"""Finding images and pairs in folders or datalist files, and keeping one split for good."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.utils import ensure_tuple
+
+from .atomic import write_text_atomic
+from .datalist_layouts import PATH_KEYS, SECTIONS, Datalist, images_below, read_layout
+from .image_formats import ACCEPTED_PATTERNS, image_kind
+from .image_io import ConceptImageReader
+
+logger = logging.getLogger(__name__)
+
+
+def find_images(folder: str | os.PathLike, spatial_dims: int | None = None) -> list[str]:
+    """Find all images in a folder and its sub-folders.
+
+    Hidden files and files of other kinds are ignored.
+
+    Args:
+        folder: where to look.
+        spatial_dims: 2 makes every DICOM file a case of its own; else a folder whose DICOM files
+            belong to one series is one case, named by the folder.
+
+    Returns:
+        Paths, sorted.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: no image in it, or a folder that mixes several multi-file DICOM series.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"Expected a folder of images, got '{folder}', which is no folder. Check the spelling."
+        )
+    images = images_below(folder, spatial_dims)
+    if not images:
+        raise ValueError(
+            f"Expected images in '{folder}', got none. Accepted are {', '.join(ACCEPTED_PATTERNS)}."
+        )
+    return [str(image) for image in images]
+
+
+def image_datalist(
+    path: str | os.PathLike, spatial_dims: int | None = None
+) -> list[dict[str, str]]:
+    """Give ``[{"image": path}, ...]`` for one image file or a folder of images without masks.
+
+    Raises:
+        FileNotFoundError: nothing at ``path``.
+        ValueError: no image there.
+    """
+    path = Path(path)
+    if path.is_file():
+        if image_kind(path) is None:
+            raise ValueError(
+                f"Expected one of {', '.join(ACCEPTED_PATTERNS)}; got '{path}'. Convert it first."
+            )
+        return [{"image": str(path)}]
+    return [{"image": image} for image in find_images(path, spatial_dims)]
+
+
+def folder_datalist(
+    dataset_dir: str | os.PathLike,
+    split_file: str | os.PathLike | None = None,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+) -> Datalist:
+    """Give the training, validation and testing cases of a data set, the same ones every time.
+
+    ``dataset_dir`` may hold a datalist (``dataset.json`` or ``datalist.json``, or be such a file)
+    with the keys training, validation, testing or test; the folders ``train``, ``validation`` and
+    ``test``, each with ``images`` and ``masks``; or ``images`` and ``masks`` themselves (also
+    ``labels``; ``imagesTr``, ``labelsTr``, ``imagesTs``, ``labelsTs``). Sections that the layout
+    does not give are drawn from its training cases.
+
+    Args:
+        dataset_dir: folder or datalist file.
+        split_file: JSON file in which the split is kept. When it exists, it is the split and the
+            arguments behind it are not used; else it is written.
+        val_fraction: part of the cases to validate on, 0..1, at least one case when above 0.
+        test_fraction: part of the cases to test on, 0..1, at least one case when above 0.
+        seed: of the shuffle.
+
+    Returns:
+        Section -> cases; a case has "image" and, where known, "label" (absolute paths), and
+        whatever else the datalist says about it.
+
+    Raises:
+        FileNotFoundError: no such folder, or a file of the split is missing.
+        ValueError: no known layout, unmatched images or masks, fewer than two cases to train
+            on, fractions that leave nothing to train on, or a damaged JSON file.
+    """
+    dataset_dir = Path(dataset_dir)
+    if split_file is not None and Path(split_file).exists():
+        return _read_split(Path(split_file), dataset_dir)
+    sections = read_layout(dataset_dir)
+    for section, fraction in (("validation", val_fraction), ("testing", test_fraction)):
+        if not 0 <= fraction < 1:
+            raise ValueError(
+                f"Expected the {section} fraction in [0, 1), got {fraction}. 0.2 is usual."
+            )
+    count = len(sections["training"])
+    if count + len(sections["validation"]) < 2 or not count:
+        raise ValueError(
+            f"Expected at least 2 cases with masks in '{dataset_dir}', one of them to train on, got "
+            f"{count} to train on. Add pairs of images and masks."
+        )
+    _draw_missing_sections(sections, val_fraction, test_fraction, seed)
+    if split_file is not None:
+        _write_split(Path(split_file), dataset_dir, sections, seed)
+    return sections
+
+
+def _draw_missing_sections(
+    sections: Datalist, val_fraction: float, test_fraction: float, seed: int
+) -> None:
+    """Move cases from training to the sections that are empty, in place."""
+    cases = sections["training"]
+    fractions = {"validation": val_fraction, "testing": test_fraction}
+    counts = {
+        section: max(1, round(len(cases) * fraction))
+        for section, fraction in fractions.items()
+        if fraction > 0 and not sections[section]
+    }
+    left = len(cases) - sum(counts.values())
+    if left < 1:
+        raise ValueError(
+            f"Expected at least one case left to train on, got {len(cases)} cases of which "
+            f"{counts} are asked for. Add cases or lower the fractions."
+        )
+    order = np.random.default_rng(seed).permutation(len(cases))
+    start = 0
+    for section, count in counts.items():
+        chosen = sorted(order[start : start + count])
+        sections[section] = [cases[index] for index in chosen]
+        start += count
+    sections["training"] = [cases[index] for index in sorted(order[start:])]
+
+
+def base_dir(dataset_dir: Path) -> Path:
+    """Give the folder to which the paths of a split file are relative."""
+    return (dataset_dir.parent if dataset_dir.is_file() else dataset_dir).absolute()
+
+
+def _write_split(split_file: Path, dataset_dir: Path, sections: Datalist, seed: int) -> None:
+    """Write the split with paths relative to the data set, so that both may be moved."""
+    base = base_dir(dataset_dir)
+
+    def portable(value: str | list[str]) -> str | list[str]:
+        if isinstance(value, list):
+            return [portable(name) for name in value]
+        return Path(os.path.relpath(value, base)).as_posix()
+
+    content = {
+        section: [
+            {**case, **{key: portable(case[key]) for key in PATH_KEYS if key in case}}
+            for case in sections[section]
+        ]
+        for section in SECTIONS
+    }
+    write_text_atomic(split_file, json.dumps({"seed": seed, **content}, indent=1) + "\n")
+    counts = ", ".join(f"{len(cases)} {section}" for section, cases in content.items())
+    logger.info("Split written to '%s': %s.", split_file, counts)
+
+
+def _read_split(split_file: Path, dataset_dir: Path) -> Datalist:
+    """Read a split written earlier; refuse it when files of it are missing."""
+    sections = read_layout(split_file, base_dir(dataset_dir))
+    paths = [
+        path
+        for cases in sections.values()
+        for case in cases
+        for key in PATH_KEYS
+        for path in ensure_tuple(case.get(key, ()))
+    ]
+    missing = [path for path in paths if not Path(path).exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"Expected the {len(paths)} files of the split '{split_file}' under '{dataset_dir}', "
+            f"got {len(missing)} missing, for example '{missing[0]}'. Restore them, or delete the "
+            "split file to draw a new split."
+        )
+    counts = ", ".join(f"{len(cases)} {section}" for section, cases in sections.items())
+    logger.info("Split read from '%s': %s. Delete the file to draw again.", split_file, counts)
+    return sections
+
+
+def load_datalist(
+    path: str | os.PathLike,
+    section: str = "training",
+    split_file: str | os.PathLike | None = None,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Give the cases of one section; see ``folder_datalist`` for the arguments.
+
+    Args:
+        path: data set folder or datalist file.
+        section: "training", "validation" or "testing".
+        split_file: JSON file that keeps the split.
+        val_fraction: part of the cases to validate on.
+        test_fraction: part of the cases to test on.
+        seed: of the shuffle.
+
+    Raises:
+        ValueError: unknown or empty section, or as ``folder_datalist``.
+    """
+    if section not in SECTIONS:
+        raise ValueError(
+            f"Expected a section of {', '.join(SECTIONS)}, got '{section}'. Use one of them."
+        )
+    cases = folder_datalist(path, split_file, val_fraction, test_fraction, seed)[section]
+    if not cases:
+        raise ValueError(
+            f"Expected {section} cases in '{path}', got none. Raise the {section} fraction (and "
+            "delete the split file), or add such a section to the data set."
+        )
+    return cases
+
+
+def check_labels_present(
+    cases: Sequence[Mapping[str, Any]],
+    keywords: Sequence[str],
+    to_labels: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> None:
+    """Refuse a data set in which a label occurs in no mask; stops reading once all were seen.
+
+    Args:
+        cases: with "label" paths.
+        keywords: K names; label k is ``keywords[k - 1]``.
+        to_labels: from the raw (1, *spatial) values of a mask file to label numbers 0..K;
+            default: values above 127 or equal to 1 are label 1 when K is 1, values as they are
+            otherwise.
+
+    Raises:
+        ValueError: no case has a mask, or a label is absent in all.
+    """
+    masks = [case["label"] for case in cases if "label" in case]
+    if not masks:
+        raise ValueError(f"Expected cases with masks, got {len(cases)} without. Add masks.")
+    reader, absent, seen = (
+        ConceptImageReader(is_label=True),
+        set(range(1, len(keywords) + 1)),
+        {0},
+    )
+    for mask in masks:
+        values = np.unique(reader.get_data(reader.read(mask))[0])
+        seen |= set(values.tolist())
+        if to_labels is not None:
+            values = to_labels(values)
+        elif len(keywords) == 1:
+            values = ((values == 1) | (values > 127)).astype(int)
+        absent -= set(np.asarray(values).tolist())
+        if not absent:
+            return
+    names = ", ".join(f"'{keywords[index - 1]}' ({index})" for index in sorted(absent))
+    values = ", ".join(f"{value:g}" for value in sorted(seen)[:10])
+    raise ValueError(
+        f"Expected every label in at least one of {len(masks)} masks, got none with {names}; "
+        f"values seen: {values}. Correct the masks, the keywords, or the label mapping."
+    )

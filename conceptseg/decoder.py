@@ -1,0 +1,130 @@
+"""FiLM-conditioned mask decoder over a convolutional feature pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.networks.blocks import Convolution
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class FiLM(nn.Module):
+    """Feature-wise linear modulation: x * (1 + film_mul(embedding)) + film_add(embedding).
+
+    Source: Perez et al., AAAI 2018. Both projections start at zero, so training starts unmodulated.
+    """
+
+    def __init__(self, embed_dim: int, channels: int) -> None:
+        super().__init__()
+        self.film_mul = nn.Linear(embed_dim, channels)
+        self.film_add = nn.Linear(embed_dim, channels)
+        for layer in (self.film_mul, self.film_add):
+            nn.init.zeros_(layer.bias)
+            nn.init.normal_(layer.weight, std=0.02)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Modulate `x` (B, C, H, W) by `embedding` (B, E)."""
+        mul = self.film_mul(embedding)[:, :, None, None]
+        add = self.film_add(embedding)[:, :, None, None]
+        return x * (1 + mul) + add
+
+
+class PyramidDecoder(nn.Module):
+    """Coarse-to-fine decoder: every level is upsampled, joined with its skip, modulated by the prompt.
+
+    Args:
+        feature_channels: channels of the pyramid, finest first.
+        embed_dim: width E of the embedding that conditions it.
+        stride: stride of the finest level; every position of it gives stride x stride logits (sub-pixel
+            convolution, Shi et al., CVPR 2016), so that the mask comes back at image resolution.
+        skip: use the finest level, the high-resolution skip. Without it the finest level sees only
+            what comes from below.
+        map_size: cells per axis of the concept map, a coarse spatial prompt read from the embedding
+            and given to the coarsest level beside it; 0 leaves it out.
+        norm: MONAI normalisation name.
+        foreground: share of an image's pixels that objects are expected to cover, which training starts
+            from; about 0.01 for small objects, which a short training from 0.5 never gets down to.
+
+    Attributes:
+        pooled_channels: channels of the pooled vector that presence is read from.
+
+    Example::
+
+        decoder = PyramidDecoder((16, 32, 64), embed_dim=96, stride=1)
+        maps = [torch.rand(2, 16, 32, 32), torch.rand(2, 32, 16, 16), torch.rand(2, 64, 8, 8)]
+        logits, pooled = decoder(maps, torch.rand(2, 96))
+        logits.shape, pooled.shape  # (2, 1, 32, 32), (2, 64)
+    """
+
+    def __init__(
+        self,
+        feature_channels: Sequence[int],
+        embed_dim: int,
+        stride: int = 1,
+        skip: bool = True,
+        map_size: int = 8,
+        norm: str = "instance",
+        foreground: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if not 0 < foreground < 1:
+            raise ValueError(f"expected a foreground share in (0, 1), got {foreground}")
+        self.stride = stride
+        self.skip = skip
+        self.map_size = map_size
+        channels = list(feature_channels)
+        self.pooled_channels = channels[-1]
+        self.concept_map = nn.Linear(embed_dim, map_size**2) if map_size else None
+        self.bottleneck = self._block(channels[-1] + bool(map_size), channels[-1], norm)
+        self.bottleneck_film = FiLM(embed_dim, channels[-1])
+        self.blocks = nn.ModuleList()
+        self.films = nn.ModuleList()
+        for level in range(len(channels) - 2, -1, -1):
+            joined = channels[level] if skip or level > 0 else 0
+            self.blocks.append(self._block(channels[level + 1] + joined, channels[level], norm))
+            self.films.append(FiLM(embed_dim, channels[level]))
+        self.refine = self._block(channels[0], channels[0], norm)
+        self.head = nn.Conv2d(channels[0], stride**2, 1)
+        with torch.no_grad():
+            self.head.bias += torch.logit(torch.tensor(foreground))
+
+    @staticmethod
+    def _block(in_channels: int, out_channels: int, norm: str) -> nn.Module:
+        """3x3 convolution, normalisation, leaky ReLU."""
+        return Convolution(2, in_channels, out_channels, kernel_size=3, norm=norm, act="leakyrelu")
+
+    def map_logits(self, embedding: Tensor) -> Tensor | None:
+        """Concept map of `embedding` (B, E): logits (B, 1, map_size, map_size), or None without one."""
+        if self.concept_map is None:
+            return None
+        return self.concept_map(embedding).view(-1, 1, self.map_size, self.map_size)
+
+    def forward(self, features: Sequence[Tensor], embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Decode one mask per embedding.
+
+        Args:
+            features: maps (B, C_i, H / s_i, W / s_i), finest first.
+            embedding: (B, E).
+
+        Returns:
+            Mask logits (B, 1, H, W) at image resolution and the pooled vector (B, pooled_channels).
+        """
+        x = features[-1]
+        concept_map = self.map_logits(embedding)
+        if concept_map is not None:
+            concept_map = F.interpolate(
+                concept_map.sigmoid(), x.shape[2:], mode="bilinear", align_corners=False
+            )
+            x = torch.cat([x, concept_map.to(x.dtype)], dim=1)
+        x = self.bottleneck_film(self.bottleneck(x), embedding)
+        pooled = x.amax(dim=(2, 3))
+        for i, (block, film) in enumerate(zip(self.blocks, self.films, strict=True)):
+            level = len(features) - 2 - i
+            x = F.interpolate(x, features[level].shape[2:], mode="bilinear", align_corners=False)
+            if self.skip or level > 0:
+                x = torch.cat([x, features[level]], dim=1)
+            x = film(block(x), embedding)
+        logits = self.head(self.refine(F.leaky_relu(x, 0.01)))
+        return F.pixel_shuffle(logits, self.stride), pooled

@@ -1,0 +1,36 @@
+"""DICOM codes of label names."""
+
+from __future__ import annotations
+
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+# Category codes of DICOM PS3.16, CID 7150 "Segmentation Property Category".
+_TISSUE = Code("123037004", "SCT", "Anatomical Structure")
+_ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
+# Names that are no term of their own in SNOMED CT's DICOM subset (PS3.16, annex D).
+_ABNORMAL_TYPES = {
+    "polyp": Code("68496003", "SCT", "Polyp of colon"),
+    "lesion": Code("52988006", "SCT", "Lesion"),
+    "wound": Code("52988006", "SCT", "Lesion"),
+    "ulcer": Code("52988006", "SCT", "Lesion"),
+    "tumor": Code("52988006", "SCT", "Lesion"),
+}
+
+
+def codes_of(name: str) -> tuple[Code, Code]:
+    """DICOM property category and type of a label name.
+
+    The longest ending that is a SNOMED CT term counts: "anterior hippocampus" is coded as
+    hippocampus; the segment's label keeps the full name.
+    """
+    words = name.lower().split()
+    if words and words[-1] in _ABNORMAL_TYPES:
+        return _ABNORMAL, _ABNORMAL_TYPES[words[-1]]
+    for start in range(len(words)):
+        term = "".join(word.capitalize() for word in words[start:])
+        try:
+            return _TISSUE, getattr(codes.SCT, term)
+        except (AttributeError, RuntimeError):  # unknown, or several terms of that name
+            continue
+    return _TISSUE, _TISSUE

@@ -1,0 +1,1 @@
+"""Sharing bundles: self-contained copies, the model zoo's checks, a look into received ones."""

@@ -1,0 +1,182 @@
+"""From a user's prompt to what each label is asked, and what a guided mask may cover."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from .concepts import Concepts, ParsedPrompt, concepts_to_sentence, parse_prompt
+from .concepts.descriptors import Descriptors, take_descriptors
+from .concepts.orientation import third
+
+
+@dataclass(frozen=True)
+class PromptPlan:
+    """What a prompt asks of each label.
+
+    Attributes:
+        guided: False when there is no prompt (text-free).
+        keywords: all keywords of the network.
+        asked: those the prompt asks for.
+        sentences: one per keyword; "" for a label not asked for, or text-free.
+        laterality: patient side the mask is restricted to (volumes), or None.
+        level: third of the superior-inferior axis it is restricted to (volumes), or None.
+        warnings: readable remarks.
+    """
+
+    guided: bool
+    keywords: tuple[str, ...]
+    asked: tuple[str, ...]
+    sentences: list[str]
+    laterality: str | None = None
+    level: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def plan_prompt(
+    prompt: str | None,
+    keywords: Sequence[str],
+    volume: bool = False,
+    strict: bool = True,
+    descriptors: Descriptors | None = None,
+) -> PromptPlan:
+    """Read a prompt for a network with these keywords.
+
+    A prompt that names no keyword speaks of all labels. For volumes, side and level are kept out of
+    the sentence, which describes one slice, and restrict the mask instead. In an image they are
+    places: "on the left side" is "left". A prompt for no object ("no polyp") asks for no label.
+
+    Args:
+        prompt: free text of the concept vocabulary; None: text-free.
+        keywords: of the network's labels, in label order.
+        volume: the image is a volume.
+        strict: unknown words are an error; otherwise a warning that names them.
+        descriptors: closed lists of what the network knows beside the attributes.
+
+    Raises:
+        ValueError: for an empty or over-long prompt, and with `strict` for words outside the
+            vocabulary.
+    """
+    keywords = tuple(keywords)
+    if prompt is None:
+        return PromptPlan(False, keywords, keywords, [""] * len(keywords))
+    if not prompt.strip():
+        raise ValueError(
+            f"expected a concept prompt such as 'small {keywords[0]}', got an empty one; leave the"
+            " prompt out to segment text-free"
+        )
+    rest, described = take_descriptors(prompt, descriptors or {})
+    parsed = parse_prompt(rest, keywords)
+    remarks = [*parsed.warnings, *_refuse_unknown(parsed, prompt, keywords, strict)]
+    asked = tuple(parsed.keywords) or keywords
+    spoken = parsed.concepts or Concepts(keyword=asked[0])
+    spoken = _photo_to_level(spoken) if volume else _side_to_place(spoken, remarks)
+    if spoken.number == 0:
+        asked = ()
+        remarks.append("the prompt says that there is none: the mask is empty.")
+    sentences = []
+    for keyword in keywords:
+        changes = {"keyword": keyword, "laterality": None, "level": None}
+        concepts = spoken.model_copy(update=changes)
+        said = concepts_to_sentence(concepts, descriptors=described)
+        sentences.append(said if keyword in asked else "")
+    return PromptPlan(
+        True,
+        keywords,
+        asked,
+        sentences,
+        spoken.laterality if volume else None,
+        spoken.level if volume else None,
+        tuple(remarks),
+    )
+
+
+def _refuse_unknown(
+    parsed: ParsedPrompt, prompt: str, keywords: Sequence[str], strict: bool
+) -> list[str]:
+    """Raise ValueError for unknown words, or without `strict` a remark on them."""
+    if not parsed.unknown_words:
+        return []
+    known = ", ".join(repr(k) for k in keywords)
+    words = ", ".join(repr(w) for w in parsed.unknown_words)
+    message = (
+        f"expected words of the concept vocabulary and the classes {known}, got {words} in"
+        f" {prompt!r}; reword the prompt."
+    )
+    if strict:
+        raise ValueError(" ".join([message, *parsed.warnings]))
+    return [message]
+
+
+def _side_to_place(concepts: Concepts, remarks: list[str]) -> Concepts:
+    """Concepts of an image without patient axes: "left side" is a place in it."""
+    words = {"superior": "top", "inferior": "bottom"}
+    said = [words.get(concepts.level), concepts.laterality]
+    if concepts.level is None and concepts.laterality is None:
+        return concepts
+    place = " ".join(word for word in said if word) or "center"
+    if concepts.location not in (None, place):
+        remarks.append(f"{place!r} is left out beside {concepts.location!r}.")
+        place = concepts.location
+    changes = {"location": place, "level": None, "laterality": None}
+    return concepts.model_copy(update=changes)
+
+
+def _photo_to_level(concepts: Concepts) -> Concepts:
+    """Concepts of a volume, whose slices have no top: "upper left" is a level and a place in it."""
+    levels = {"top": "superior", "bottom": "inferior"}
+    words = (concepts.location or "").split()
+    said = [levels[word] for word in words if word in levels]
+    if not said:
+        return concepts
+    rest = " ".join(word for word in words if word not in levels) or None
+    return concepts.model_copy(update={"location": rest, "level": concepts.level or said[0]})
+
+
+def restrict_to_prompt(
+    probabilities: Tensor, plan: PromptPlan, directions: Sequence[str] | None = None
+) -> Tensor:
+    """Remove what the prompt excludes by name: labels not asked for, the other side, other levels.
+
+    A connected part of a mask belongs to the side and level in which its centre lies.
+
+    Args:
+        probabilities: (K, *spatial).
+        plan: of the prompt.
+        directions: for volumes, the direction in which each index grows, such as
+            ("right", "anterior", "superior").
+
+    Returns:
+        A new tensor (K, *spatial).
+    """
+    result = probabilities.clone()
+    for i, keyword in enumerate(plan.keywords):
+        if keyword not in plan.asked:
+            result[i] = 0
+        elif directions is not None and (plan.laterality or plan.level):
+            result[i] *= torch.as_tensor(_parts_to_keep(result[i], plan, directions)).to(result)
+    return result
+
+
+def _parts_to_keep(probability: Tensor, plan: PromptPlan, directions: Sequence[str]) -> np.ndarray:
+    """Boolean (*spatial): the connected parts of the mask that lie where the plan says."""
+    parts, count = ndimage.label(probability.cpu().numpy() > 0.5)
+    keep = np.zeros(count + 1, dtype=bool)
+    centres = ndimage.center_of_mass(parts > 0, parts, range(1, count + 1)) if count else []
+    for number, centre in enumerate(centres, start=1):
+        place = dict(zip(directions, (np.asarray(centre) + 0.5) / parts.shape, strict=True))
+        right, up = _along(place, "right", "left"), _along(place, "superior", "inferior")
+        side = "right" if right >= 0.5 else "left"
+        level = ("inferior", "middle", "superior")[third(up) + 1]
+        keep[number] = plan.laterality in (None, side) and plan.level in (None, level)
+    return keep[parts]
+
+
+def _along(place: dict[str, float], direction: str, opposite: str) -> float:
+    """Relative position 0..1 towards `direction`, whichever way the index grows."""
+    return place[direction] if direction in place else 1 - place[opposite]

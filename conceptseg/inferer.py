@@ -1,0 +1,272 @@
+"""Inference: encode an image once, decode every prompt from it; volumes slice by slice."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .guidance import PromptPlan, plan_prompt, restrict_to_prompt
+from .network import ConceptSegNet, ImageEncoding
+from .slices import RAS_DIRECTIONS, pad_for, slices_to_volume, volume_to_slices
+
+CONDITIONS = ("text_free", "none")
+BATCH_PIXELS = 2**18  # of a batch of slices at most: feature maps of larger ones take gigabytes
+LONG = 10  # batches of slices after which a bar is shown
+
+
+@dataclass
+class EncodedImage:
+    """One image or volume, encoded; decode any number of prompts from it.
+
+    Attributes:
+        spatial_shape: of the image, (W, H) or (X, Y, Z).
+        stacks: one entry per cutting axis (a 2-D image has one with axis None): the axis, the
+            encodings of its batches and the slices that undo the padding.
+    """
+
+    spatial_shape: tuple[int, ...]
+    stacks: list[tuple[int | None, list[ImageEncoding], tuple]]
+
+
+@dataclass
+class Prediction:
+    """What is decoded from one image for one prompt.
+
+    Attributes:
+        probabilities: (K, *spatial) in [0, 1]; all zero for a label that is absent or not asked for.
+        presence: (K,) probability that the label is present; the largest over the slices of a volume.
+        readout: for each label, attribute -> {"value", "confidence"} nearest to its student embedding.
+        asked: keywords the prompt asked for; all of them when text-free.
+        prompts: the sentence that conditioned each label, "" where text-free.
+        warnings: readable remarks on the prompt.
+    """
+
+    probabilities: Tensor
+    presence: Tensor
+    readout: list[dict[str, dict]]
+    asked: tuple[str, ...]
+    prompts: list[str] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
+
+    def with_background(self) -> Tensor:
+        """Probabilities (K + 1, *spatial), background (one minus the largest) first."""
+        background = 1 - self.probabilities.amax(dim=0, keepdim=True)
+        return torch.cat([background, self.probabilities])
+
+    def summary(self) -> dict:
+        """Everything but the mask, as plain values for JSON."""
+        return {
+            "presence": [round(float(p), 4) for p in self.presence],
+            "readout": self.readout,
+            "asked": list(self.asked),
+            "prompts": self.prompts,
+            "warnings": list(self.warnings),
+        }
+
+
+class ConceptInferer(Inferer):
+    """Text-free by default; follows a concept prompt when there is one.
+
+    Args:
+        prompt: concept prompt; None: text-free. An empty string is an error.
+        concept: the same as an option of a client, where "" stands for text-free; `prompt` wins.
+        prompt_strength: 0 (student alone) to 1 (prompt alone).
+        condition: "text_free", or "none" for the embedding that says nothing (an analysis row).
+        slice_axes: axes along which volumes are cut; probabilities are averaged over them.
+        slice_context: neighbouring slices on each side, as trained.
+        batch_size: slices encoded at a time, fewer where they are large.
+        minimum_size: images are padded at least to this many pixels per axis, as trained.
+        progress: show a bar with the time left while a large volume is segmented.
+
+    Example::
+
+        inferer = ConceptInferer(prompt="posterior hippocampus")
+        inferer(volume, network).shape  # volume (1, 1, X, Y, Z) -> (1, 3, X, Y, Z)
+    """
+
+    def __init__(
+        self,
+        prompt: str | None = None,
+        concept: str = "",
+        prompt_strength: float = 1.0,
+        condition: str = "text_free",
+        slice_axes: Sequence[int] = (2,),
+        slice_context: int = 2,
+        batch_size: int = 16,
+        minimum_size: int = 0,
+        progress: bool = False,
+    ) -> None:
+        super().__init__()
+        if condition not in CONDITIONS:
+            raise ValueError(f"expected a condition out of {CONDITIONS}, got {condition!r}")
+        if not 0 <= float(prompt_strength) <= 1:
+            raise ValueError(f"expected prompt_strength in [0, 1], got {prompt_strength}")
+        self.prompt = prompt if prompt is not None else (concept or None)
+        self.prompt_strength = float(prompt_strength)
+        self.condition = condition
+        self.slice_axes = tuple(slice_axes)
+        self.slice_context = slice_context
+        self.batch_size = batch_size
+        self.minimum_size = minimum_size
+        self.progress = progress
+
+    def copy(self, **changes: Any) -> ConceptInferer:
+        """The same inferer with other attributes."""
+        other = copy.copy(self)
+        vars(other).update(changes)
+        return other
+
+    def __call__(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        """Probabilities (B, K + 1, *spatial), background first, of `inputs` (B, C, *spatial)."""
+        predictions = self.predict_batch(inputs, network)
+        return torch.stack([p.with_background() for p in predictions])
+
+    def predict_batch(self, inputs: Tensor, network: nn.Module) -> list[Prediction]:
+        """One `Prediction` for each image of `inputs` (B, C, *spatial)."""
+        network = getattr(network, "module", network)
+        # each batch is decoded as soon as it is encoded: a volume's feature maps would take gigabytes
+        return [self.decode(self.stream(image, network), network) for image in inputs]
+
+    @torch.no_grad()
+    def encode(self, image: Tensor, network: ConceptSegNet) -> EncodedImage:
+        """Encode one image (C, W, H) or RAS volume (C, X, Y, Z)."""
+        encoded = self.stream(image, network)
+        encoded.stacks = [(axis, list(batches), inner) for axis, batches, inner in encoded.stacks]
+        return encoded
+
+    def stream(self, image: Tensor, network: ConceptSegNet) -> EncodedImage:
+        """As `encode`, but for one prompt only: batches are encoded when `decode` asks for them."""
+        if image.ndim not in (3, 4):
+            raise ValueError(
+                f"expected an image (C, W, H) or a volume (C, X, Y, Z), got shape {tuple(image.shape)}"
+            )
+        image = image.as_tensor() if isinstance(image, MetaTensor) else image
+        axes = [None] if image.ndim == 3 else list(self.slice_axes)
+        parts = []
+        for axis in axes:
+            stack = (
+                image[None] if axis is None else volume_to_slices(image, axis, self.slice_context)
+            )
+            stack, inner = pad_for(network.backbone.divisor, stack, self.minimum_size)
+            fitting = max(1, BATCH_PIXELS // (stack.shape[2] * stack.shape[3]))
+            parts.append((axis, stack.split(min(self.batch_size, fitting)), inner))
+        count = sum(len(batches) for _, batches, _ in parts)
+        silent = not self.progress or count < LONG
+        bar = tqdm(total=count, desc="slices", unit="batch", leave=False, disable=silent or None)
+
+        def encode(batch: Tensor) -> ImageEncoding:
+            encoding = network.encode_image(batch)
+            bar.update()
+            return encoding
+
+        stacks = [(axis, map(encode, batches), inner) for axis, batches, inner in parts]
+        return EncodedImage(tuple(image.shape[1:]), stacks)
+
+    @torch.no_grad()
+    def decode(
+        self,
+        encoded: EncodedImage,
+        network: ConceptSegNet,
+        prompt: str | None = None,
+        teachers: Sequence[Tensor] | None = None,
+    ) -> Prediction:
+        """Decode one prompt.
+
+        Args:
+            encoded: what `encode` gave.
+            network: the same network.
+            prompt: overrides the inferer's own.
+            teachers: prompt embeddings of one's own making in place of a prompt, one tensor (N, K, E)
+                for each entry of `encoded.stacks`.
+
+        Raises:
+            ValueError: for an empty prompt, unknown words or an unknown class.
+        """
+        volume = len(encoded.spatial_shape) == 3
+        prompt = prompt if prompt is not None else self.prompt
+        plan = plan_prompt(prompt, network.keywords, volume, descriptors=network.descriptors)
+        teacher = self._teacher(plan, network)
+        total, presences, students = 0, [], []
+        for i, (axis, batches, inner) in enumerate(encoded.stacks):
+            if teachers is not None:
+                teacher = teachers[i]
+            probabilities, presence, student = self._decode_stack(batches, network, teacher)
+            stack = probabilities[inner]
+            stack = stack[0] if axis is None else slices_to_volume(stack, axis)
+            total = total + stack / len(encoded.stacks)
+            presences.append(presence)
+            students.append(student)
+        if plan.guided:
+            total = restrict_to_prompt(total, plan, RAS_DIRECTIONS if volume else None)
+        presence = torch.cat(presences)
+        return Prediction(
+            total,
+            presence.amax(dim=0),
+            self._read_out(network, torch.cat(students), presence),
+            plan.asked,
+            plan.sentences,
+            plan.warnings + self._size_warnings(encoded),
+        )
+
+    def _size_warnings(self, encoded: EncodedImage) -> tuple[str, ...]:
+        """A remark when a volume is far wider than the slices the network was trained on."""
+        widest = max(encoded.spatial_shape)
+        if (
+            len(encoded.spatial_shape) == 2
+            or not self.minimum_size
+            or widest <= 2 * self.minimum_size
+        ):
+            return ()
+        return (
+            f"expected a region of about {self.minimum_size} voxels per axis at the network's spacing,"
+            f" got {tuple(encoded.spatial_shape)}; crop the volume to the region of the structure",
+        )
+
+    @staticmethod
+    def _teacher(plan: PromptPlan, network: ConceptSegNet) -> Tensor | None:
+        """The plan's prompt embeddings (1, K, E), the same for every slice; None when text-free."""
+        if not plan.guided:
+            return None
+        sentences = [s or k for s, k in zip(plan.sentences, network.keywords, strict=True)]
+        return network.encode_prompts(sentences)[None]
+
+    def _decode_stack(
+        self, batches: Iterable[ImageEncoding], network: ConceptSegNet, teacher: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Probabilities (N, K, H, W), presence (N, K) in [0, 1] and students (N, K, E) of all slices.
+
+        `teacher` is (N, K, E), or (1, K, E) for all slices.
+        """
+        parts = []
+        start = 0
+        for encoding in batches:
+            count = encoding.student.shape[0]
+            if self.condition == "none":
+                condition = network.null_condition(encoding)
+            elif teacher is None:
+                condition = network.condition(encoding)
+            else:
+                one = teacher if len(teacher) == 1 else teacher[start : start + count]
+                share = torch.full((count,), self.prompt_strength).to(teacher)
+                condition = network.condition(encoding, one.expand_as(encoding.student), share)
+            logits, presence = network.decode(encoding, condition)
+            probabilities = network.gate(logits, presence).sigmoid()
+            presence = logits.amax(dim=(2, 3)) if presence is None else presence
+            parts.append((probabilities, presence.sigmoid(), encoding.student))
+            start += count
+        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+
+    @staticmethod
+    def _read_out(network: ConceptSegNet, students: Tensor, presence: Tensor) -> list[dict]:
+        """Read the student of each label, averaged over slices by presence."""
+        weight = presence / presence.sum(dim=0, keepdim=True).clamp(min=1e-6)  # (N, K)
+        mean = (students * weight.unsqueeze(-1)).sum(dim=0)  # (K, E)
+        return [network.readout.read(embedding) for embedding in mean]

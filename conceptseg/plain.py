@@ -1,0 +1,82 @@
+"""Networks without concepts behind the same interface: baselines on the same data, budget and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .backbones import BackboneOutput
+from .network import ImageEncoding, with_background
+
+
+class PlainReadout:
+    """Reads nothing: a plain network has no concepts."""
+
+    def read(self, embedding: Tensor) -> dict:
+        """No attributes."""
+        return {}
+
+
+class PlainSegNet(nn.Module):
+    """Any 2-D segmentation network of MONAI with K output channels, used like `ConceptSegNet`.
+
+    It follows no prompt and has no presence; `ConceptInferer` and the training configs drive it
+    unchanged, so that a baseline differs from ours in the network alone.
+
+    Args:
+        keywords: one per label.
+        network: (B, in_channels, H, W) -> (B, K, H, W).
+        in_channels: image channels, neighbouring slices included.
+        divisor: image sizes must be multiples of it.
+    """
+
+    def __init__(
+        self, keywords: Sequence[str], network: nn.Module, in_channels: int, divisor: int = 16
+    ) -> None:
+        super().__init__()
+        self.keywords = tuple(keywords)
+        self.network = network
+        self.backbone = _PlainBackbone(in_channels, divisor)
+        self.readout = PlainReadout()
+        self.descriptors: dict = {}
+
+    def encode_image(self, image: Tensor) -> ImageEncoding:
+        """The whole forward pass; there is nothing to decode afterwards."""
+        student = torch.zeros(image.shape[0], len(self.keywords), 1, device=image.device)
+        return ImageEncoding(BackboneOutput(student[:, 0], [self.network(image)]), student)
+
+    def condition(self, encoding: ImageEncoding, *_: Tensor) -> Tensor:
+        """Nothing."""
+        return encoding.student
+
+    null_condition = condition
+
+    def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
+        """Refuse: a plain network follows no prompt."""
+        raise ValueError(
+            "expected a network that follows prompts, got a plain baseline; leave the prompt out"
+        )
+
+    def decode(self, encoding: ImageEncoding, condition: Tensor) -> tuple[Tensor, None]:
+        """Mask logits (B, K, H, W)."""
+        return encoding.backbone.features[0], None
+
+    def gate(self, logits: Tensor, presence: None) -> Tensor:
+        """Unchanged logits."""
+        return logits
+
+    def forward(self, image: Tensor, targets: dict | None = None) -> Tensor | dict:
+        """Logits with background (B, K + 1, H, W), or with targets the dictionary the loss takes."""
+        if targets is None:
+            return with_background(self.network(image))
+        return {"logits": self.network(image), "presence": None, "map": None}
+
+
+class _PlainBackbone:
+    """What the inferer asks of a backbone."""
+
+    def __init__(self, in_channels: int, divisor: int) -> None:
+        self.in_channels = in_channels
+        self.divisor = divisor

@@ -1,0 +1,223 @@
+"""Handlers that write what inference and evaluation found: tables, pictures, one HTML report."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+from monai.data import MetaTensor
+from monai.utils.enums import CommonKeys as Keys
+
+from .atomic import write_text_atomic
+from .concept_dice import describe_reference
+from .concepts import ATTRIBUTES, Concepts, concepts_to_sentence
+from .evaluation import CaseTable, evaluate_case
+from .image_formats import case_name
+from .overlay import overlay_image, overlay_png, png_bytes
+from .report import write_report
+from .slices import RAS_DIRECTIONS
+
+PHOTO_DIRECTIONS = ("right", "bottom")
+logger = logging.getLogger(__name__)
+
+
+def directions_of(image: Any) -> tuple[str, ...]:
+    """Directions in which the indices of `image` (C, *spatial) grow: photograph or volume."""
+    if image.ndim == 3:
+        return PHOTO_DIRECTIONS
+    affine = np.asarray(getattr(image, "affine", np.eye(4)))
+    words = []
+    for column in range(3):
+        main = int(np.argmax(np.abs(affine[:3, column])))
+        opposite = ("left", "posterior", "inferior")[main]
+        words.append(RAS_DIRECTIONS[main] if affine[main, column] > 0 else opposite)
+    return tuple(words)
+
+
+def spacing_of(image: Any) -> tuple[float, ...] | None:
+    """Voxel size in mm of `image` (C, *spatial), or None where the file does not tell."""
+    if not isinstance(image, MetaTensor) or not image.meta.get("spacing_known", image.ndim == 4):
+        return None
+    return tuple(float(x) for x in image.pixdim[: image.ndim - 1])
+
+
+class PredictionSummary:
+    """Writes summary.csv, summary.json and an overlay picture for each predicted image.
+
+    A row per image and label: volume in ml where the spacing is known, pixels otherwise, presence,
+    the concepts read out of the student embedding with their confidence, the prompt, seconds.
+
+    Args:
+        keywords: one per label.
+        output_dir: folder to write to.
+        overlays: write PICTURE_overlay.png beside the masks.
+    """
+
+    def __init__(self, keywords: Sequence[str], output_dir: str, overlays: bool = True) -> None:
+        self.keywords = tuple(keywords)
+        self.output_dir = Path(output_dir)
+        self.overlays = overlays
+        self.rows: list[dict] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Collect from the evaluator `engine` and write at its end."""
+        engine.add_event_handler(Events.STARTED, lambda _: self.rows.clear())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _collect(self, engine: Engine) -> None:
+        """Rows and overlay of each image of the iteration."""
+        for item in engine.state.output:
+            pred, report = item[Keys.PRED], json.loads(item["report"])
+            source = pred.meta["filename_or_obj"]
+            self.rows += self._rows(case_name(source), pred, report)
+            for warning in report["warnings"]:
+                logger.warning("%s: %s", case_name(source), warning)
+            if self.overlays:
+                self._draw(item[Keys.IMAGE], pred)
+
+    def _rows(self, case: str, pred: MetaTensor, report: dict) -> list[dict]:
+        """One row per label."""
+        spacing = spacing_of(pred)
+        rows = []
+        for i, keyword in enumerate(self.keywords):
+            if keyword not in report["asked"]:
+                continue
+            voxels = int((pred == i + 1).sum())
+            row = {"case": case, "label": keyword}
+            if spacing is None:
+                row["area_px"] = voxels
+            else:
+                row["volume_ml"] = round(voxels * float(np.prod(spacing)) / 1000, 4)
+            row |= {
+                "presence": report["presence"][i],
+                "concepts_read_out": describe_readout(keyword, report["readout"][i]),
+                "confidence": mean_confidence(report["readout"][i]),
+                "prompt": report["prompts"][i],
+                "seconds": round(report["seconds"], 3),
+                "mask": str(pred.meta.get("saved_to", "")),
+            }
+            rows.append(row)
+        return rows
+
+    def _draw(self, image: MetaTensor, pred: MetaTensor) -> None:
+        """Overlay beside the mask, on the image's own grid."""
+        path = Path(pred.meta["saved_to"])
+        name = path.name.removesuffix(".nii.gz").removesuffix(path.suffix)
+        overlay_png(
+            image,
+            pred[0].numpy().astype(np.uint8),
+            path.with_name(f"{name}_overlay.png"),
+            keywords=self.keywords,
+            axes=directions_of(image),
+            spacing=spacing_of(image),
+        )
+
+    def _write(self, engine: Engine) -> None:
+        """Write the tables and log the short form."""
+        write_table(self.output_dir / "summary.csv", self.rows)
+        write_text_atomic(self.output_dir / "summary.json", json.dumps(self.rows, indent=1) + "\n")
+        logger.info("wrote %d rows to %s", len(self.rows), self.output_dir / "summary.csv")
+
+
+def describe_readout(keyword: str, readout: dict[str, dict]) -> str:
+    """Sentence of the values read out."""
+    values = {name: entry["value"] for name, entry in readout.items()}
+    if "number" in values:
+        values["number"] = 4 if values["number"] == "many" else int(values["number"])
+        if values["number"] == 0:
+            values = {"number": 0}
+    described = {name: values.pop(name) for name in list(values) if name not in ATTRIBUTES}
+    return concepts_to_sentence(Concepts(keyword=keyword, **values), descriptors=described)
+
+
+def mean_confidence(readout: dict[str, dict]) -> float | None:
+    """Mean confidence of the values read out; None when there are none."""
+    if not readout:
+        return None
+    return round(float(np.mean([entry["confidence"] for entry in readout.values()])), 3)
+
+
+def write_table(path: Path, rows: Sequence[dict]) -> None:
+    """Write rows as CSV, atomically; columns in order of first appearance."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text_atomic(path, buffer.getvalue())
+
+
+class EvaluationReport:
+    """Writes metrics.csv (a row per case, condition and label), metrics.json and report.html.
+
+    Args:
+        keywords: one per label.
+        output_dir: folder to write to.
+        conditions: keys of the evaluator's output to judge.
+        title: of the HTML report.
+    """
+
+    def __init__(
+        self, keywords: Sequence[str], output_dir: str, conditions: Sequence[str], title: str
+    ) -> None:
+        self.keywords = tuple(keywords)
+        self.output_dir = Path(output_dir)
+        self.conditions = tuple(conditions)
+        self.title = title
+        self.table = CaseTable(self.conditions)
+        self.cases: dict[str, dict] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Collect from the evaluator `engine` and write at its end."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _collect(self, engine: Engine) -> None:
+        """Judge each image under every condition."""
+        for item in engine.state.output:
+            image, label = item[Keys.IMAGE], item[Keys.LABEL]
+            case = case_name(image.meta["filename_or_obj"])
+            kept = {"image": image.cpu(), "label": label[0].cpu().numpy().astype(np.uint8)}
+            described = describe_reference(
+                kept["image"].numpy(), kept["label"], len(self.keywords), directions_of(image)
+            )
+            for name in self.conditions:
+                pred = item[name][0].cpu().numpy().astype(np.uint8)
+                kept[name] = pred
+                rows = evaluate_case(pred, kept["label"], self.keywords, spacing_of(image))
+                rows = [row | concepts for row, concepts in zip(rows, described, strict=True)]
+                self.table.add(case, name, rows)
+            self.cases[case] = kept
+
+    def _overlay(self, case: str, condition: str) -> bytes:
+        """PNG of one case under one condition."""
+        kept = self.cases[case]
+        image = kept["image"]
+        picture = overlay_image(
+            image,
+            kept[condition],
+            kept["label"],
+            self.keywords,
+            directions_of(image),
+            spacing_of(image),
+            max_slices=1,
+        )
+        return png_bytes(picture)
+
+    def _write(self, engine: Engine) -> None:
+        """Write table, summary and report."""
+        self.table.write_csv(self.output_dir / "metrics.csv")
+        self.table.write_summary(self.output_dir / "metrics.json")
+        write_report(self.output_dir / "report.html", self.table, self._overlay, self.title)
+        for name, entry in self.table.summary().items():
+            stats = entry["dice_over_labels"]
+            logger.info("%s: mean Dice %.4f over %d cases", name, stats["mean"], stats["n"])
+        logger.info("wrote %s", self.output_dir / "report.html")

@@ -1,0 +1,34 @@
+"""Check an exported bundle as the MONAI Model Zoo's CI does, and print the verdict.
+
+Exit code 0: all checks passed, 1: some failed, 2: no bundle there."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from conceptseg.export.zoo_checks import check_bundle
+
+MARKS = {True: "passed", False: "FAILED", None: "skipped"}
+
+
+def main() -> int:
+    """Parse, check, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", type=Path, help="folder of an exported bundle")
+    parser.add_argument("--schema", type=Path, help="local copy of the metadata schema (JSON)")
+    args = parser.parse_args()
+    try:
+        checks = check_bundle(args.bundle, args.schema)
+    except OSError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    for check in checks:
+        print(f"{MARKS[check.passed]:8} {check.name:22} {check.detail}")
+    counts = {mark: [c.passed for c in checks].count(key) for key, mark in MARKS.items()}
+    verdict = "not accepted" if counts["FAILED"] else "ready for the zoo"
+    print(f"\n{args.bundle.name}: {verdict} ({', '.join(f'{n} {m}' for m, n in counts.items())})")
+    return 1 if counts["FAILED"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""Leases, batches, proposals and corrections without a server."""
+
+import json
+
+import numpy as np
+import pytest
+from fastapi import HTTPException
+from PIL import Image
+
+
+class Clock:
+    """Time that only moves when told."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def leases(tmp_path, clock):
+    """Leases of ten minutes."""
+    from lib.leases import Leases
+
+    return Leases(tmp_path / "leases.json", 10, clock)
+
+
+def test_an_image_in_other_hands_is_not_offered(leases):
+    leases.grant("a", "ada", {})
+    assert leases.free_for("ben", ["c", "b", "a"]) == ["b", "c"]
+    assert leases.free_for("ada", ["a", "b"]) == ["b"]  # never the same twice
+
+
+def test_own_images_come_again_when_nothing_else_is_left_the_oldest_first(leases, clock):
+    leases.grant("b", "ada", {})
+    clock.now += 1
+    leases.grant("a", "ada", {})
+    assert leases.free_for("ada", ["a", "b"]) == ["b"]
+    assert leases.free_for("ben", ["a", "b"]) == []
+
+
+def test_a_lease_expires_and_is_released_by_saving(leases, clock):
+    leases.grant("a", "ada", {"strategy": "typical"})
+    clock.now += 601
+    assert leases.free_for("ben", ["a"]) == ["a"]
+    assert leases.release("a")["strategy"] == "typical"  # the record still says who had it
+    assert leases.release("a") is None
+
+
+def test_leases_outlive_the_process(leases, tmp_path, clock):
+    from lib.leases import Leases
+
+    leases.grant("a", "ada", {})
+    again = Leases(tmp_path / "leases.json", 10, clock)
+    assert again.free_for("ben", ["a", "b"]) == ["b"] and again.newest_of("ada") == "a"
+
+
+def test_a_proposal_is_kept_once(tmp_path):
+    from lib.proposals import Proposals
+
+    mask = np.zeros((6, 8), dtype=np.uint8)
+    mask[1:3, 2:7] = 1
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    proposals = Proposals(tmp_path / "kept")
+    proposals.keep("case_1", str(tmp_path / "mask.png"), {"version": "v1"})
+    found, facts = proposals.take("case_1")
+    assert facts == {"version": "v1"} and found.sum() == 10
+    assert proposals.take("case_1") is None
+
+
+def test_agreement_is_dice_by_label():
+    from types import SimpleNamespace
+
+    from lib.annotations import agreement
+
+    bundle = SimpleNamespace(labels={"a": 1, "b": 2, "c": 3})
+    proposed, saved = np.array([1, 1, 2, 0]), np.array([1, 0, 0, 2])
+    found = agreement(proposed, saved, bundle)
+    assert found == {"a": round(2 / 3, 4), "b": 0.0, "c": 1.0}
+    assert agreement(proposed, saved[:2], bundle) is None
+
+
+def test_a_saved_volume_is_measured_in_patient_axes(phantoms, tmp_path):
+    from types import SimpleNamespace
+
+    import nibabel as nib
+    from lib.annotations import measure, read_case, write_thumbnail
+
+    keywords = ("anterior hippocampus", "posterior hippocampus")
+    bundle = SimpleNamespace(
+        dimension=3, keywords=keywords, labels={k: i + 1 for i, k in enumerate(keywords)}
+    )
+    truth = phantoms(tmp_path, [7])["case_7"].copy()
+    truth[16:] = 0  # the first axis of the file runs to the left
+    image = tmp_path / "case_7.nii.gz"
+    nib.save(nib.Nifti1Image(truth, nib.load(image).affine), tmp_path / "label.nii.gz")
+    shown, label = read_case(str(image), str(tmp_path / "label.nii.gz"), bundle)
+    assert shown.shape[1:] == label.shape
+    found = measure(shown, label, bundle, axis=2)
+    assert found[keywords[0]]["location"] in ("right", "anterior right")
+    assert found[keywords[1]]["location"] in ("right", "posterior right")
+    write_thumbnail(tmp_path / "small" / "case_7.png", shown, label, bundle)
+    assert max(Image.open(tmp_path / "small" / "case_7.png").size) <= 220
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("irregular polyp", {"polyp": {"shape": "irregular"}}),
+        ("2 small red polyps", {"polyp": {"number": 2, "size": "small", "color": "red"}}),
+        ("", {}),
+    ],
+)
+def test_corrections_are_read(text, expected):
+    from lib.corrections import read_corrections
+
+    assert read_corrections(text, ["polyp"]) == expected
+
+
+def test_corrections_of_several_labels():
+    from lib.corrections import read_corrections
+
+    keywords = ["anterior hippocampus", "posterior hippocampus"]
+    text = "small anterior hippocampus; dark posterior hippocampus"
+    found = read_corrections(text, keywords)
+    assert found == {keywords[0]: {"size": "small"}, keywords[1]: {"intensity": "dark"}}
+
+
+@pytest.mark.parametrize("text", ["fluffy polyp", 7])
+def test_wrong_corrections_are_refused(text):
+    from lib.corrections import read_corrections
+
+    with pytest.raises(HTTPException) as error:
+        read_corrections(text, ["polyp"])
+    assert error.value.status_code == 400
+
+
+def test_a_correction_names_its_image():
+    from lib.corrections import split_case
+
+    assert split_case("case_1: oval polyp", ["case_1"]) == ("case_1", "oval polyp")
+    assert split_case("oval polyp", ["case_1"]) == (None, "oval polyp")
+    with pytest.raises(HTTPException, match="image of the studies"):
+        split_case("case_2: oval polyp", ["case_1"])
+
+
+class Scores:
+    """Scores of three images, as `BackgroundScores` gives them."""
+
+    version, count = "v1", 3
+
+    def records(self, name, images):
+        from conceptseg.active_learning import CaseRecord
+
+        return self.version, {f"i{n}": CaseRecord.blank(f"i{n}", 1) for n in range(self.count)}
+
+
+class Studies:
+    """A datastore of five images without labels."""
+
+    def __init__(self):
+        self.labelled: set[str] = set()
+
+    def list_images(self):
+        return [f"i{n}" for n in range(5)]
+
+    def get_labeled_images(self):
+        return sorted(self.labelled)
+
+    def get_unlabeled_images(self, tag=None, labels=None):
+        return [i for i in self.list_images() if i not in self.labelled]
+
+
+@pytest.fixture
+def strategy(tmp_path, leases):
+    """`random_foreground` with leases, and its datastore."""
+    import threading
+    from types import SimpleNamespace
+
+    from lib.batch_strategy import BatchStrategy
+    from lib.leased_strategy import LeasedStrategy
+
+    from conceptseg.active_learning import STRATEGIES
+
+    bundle = SimpleNamespace(name="b", keywords=("polyp",))
+    desk = SimpleNamespace(
+        folder=tmp_path, served={"b": SimpleNamespace(bundle=bundle)}, scores=Scores(),
+        labelled_concepts=lambda name, images: dict.fromkeys(images), leases=leases,
+        lock=threading.RLock(), correct=lambda *args: None,
+    )  # fmt: skip
+    inner = BatchStrategy(STRATEGIES["random_foreground"], desk)
+    return LeasedStrategy("random_foreground", inner, desk), Studies(), desk
+
+
+def test_a_batch_is_handed_out_image_by_image_and_scored_ones_first(strategy):
+    leased, studies, _ = strategy
+    offers = [leased({"client_id": "ada", "batch": 3}, studies) for _ in range(5)]
+    assert [o["batch_left"] for o in offers[:3]] == [2, 1, 0]
+    assert {o["id"] for o in offers[:3]} == {"i0", "i1", "i2"}
+    assert {o["id"] for o in offers[3:]} == {"i3", "i4"}
+    assert "no image is scored yet" in offers[3]["reason"]
+
+
+def test_a_batch_outlives_a_restart_and_new_weights_end_it(strategy):
+    leased, studies, desk = strategy
+    leased({"client_id": "ada", "batch": 3}, studies)
+    kept = json.loads((desk.folder / "batches" / "random_foreground.json").read_text())
+    assert leased({"client_id": "ben", "batch": 3}, studies)["id"] == kept["picks"][1]["name"]
+    desk.scores.version = "v2"
+    offer = leased({"client_id": "cy", "batch": 3}, studies)
+    assert offer["model_version"] == "v2" and offer["batch_left"] == 0
+
+
+def test_nothing_is_offered_when_all_is_labelled_or_held(strategy):
+    leased, studies, _ = strategy
+    studies.labelled = {"i0", "i1", "i2", "i3"}
+    assert leased({"client_id": "ada"}, studies)["id"] == "i4"
+    assert leased({"client_id": "ben"}, studies) is None
+
+
+@pytest.mark.parametrize("batch", [0, "many", 5000])
+def test_a_wrong_batch_is_refused(strategy, batch):
+    leased, studies, _ = strategy
+    with pytest.raises(HTTPException, match="'batch' from 1 to 1000"):
+        leased({"client_id": "ada", "batch": batch}, studies)

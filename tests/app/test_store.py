@@ -1,0 +1,130 @@
+"""A studies folder stays whole: labels and images checked, lists shared between processes."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import nibabel as nib
+import numpy as np
+import pytest
+from fastapi import HTTPException
+from lib.store import EXTENSIONS, StudiesFolder, check_id, check_tag
+from PIL import Image
+
+NAMES = [f"case_{i}" for i in range(6)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of six volumes of 4 x 5 x 3 voxels."""
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    for name in NAMES:
+        nib.save(nib.Nifti1Image(np.ones((4, 5, 3)), np.eye(4)), studies / f"{name}.nii.gz")
+    return studies
+
+
+@pytest.fixture
+def label(tmp_path) -> str:
+    """A label file that fits."""
+    nib.save(nib.Nifti1Image(np.ones((4, 5, 3), np.uint8), np.eye(4)), tmp_path / "l.nii.gz")
+    return str(tmp_path / "l.nii.gz")
+
+
+def open_store(folder) -> StudiesFolder:
+    """The folder as one process sees it."""
+    return StudiesFolder(str(folder), extensions=EXTENSIONS, auto_reload=False)
+
+
+def test_labels_saved_by_two_processes_are_both_kept(folder, label):
+    one, two = open_store(folder), open_store(folder)
+    one.save_label("case_0", label, "final", {"by": "one"})
+    two.save_label("case_1", label, "final", {"by": "two"})
+    one.update_image_info("case_2", {"seen": True})
+    two.update_label_info("case_0", "final", {"score": 1})
+    fresh = open_store(folder)
+    assert sorted(fresh.get_labeled_images()) == ["case_0", "case_1"]
+    assert fresh.get_label_info("case_0", "final").items() >= {"by": "one", "score": 1}.items()
+    assert fresh.get_image_info("case_2")["seen"]
+
+
+def test_a_label_with_flipped_axes_is_refused_and_the_old_one_stays(folder, label, tmp_path):
+    store = open_store(folder)
+    store.save_label("case_0", label, "final", {"by": "one"})
+    flipped = np.diag([-1.0, -1, 1, 1])
+    nib.save(nib.Nifti1Image(np.ones((4, 5, 3), np.uint8), flipped), tmp_path / "flipped.nii.gz")
+    with pytest.raises(HTTPException, match="position of 'case_0'"):
+        store.save_label("case_0", str(tmp_path / "flipped.nii.gz"), "final", {"by": "two"})
+    assert open_store(folder).get_label_info("case_0", "final")["by"] == "one"
+
+
+def test_labels_saved_at_once_are_all_kept(folder, label):
+    stores = [open_store(folder) for _ in range(3)]
+    with ThreadPoolExecutor(6) as pool:
+        jobs = [
+            pool.submit(stores[i % 3].save_label, name, label, "final", {"n": i})
+            for i, name in enumerate(NAMES)
+        ]
+    assert [job.result() for job in jobs] == NAMES
+    assert sorted(open_store(folder).get_labeled_images()) == NAMES
+
+
+def test_broken_list_says_what_to_do(folder):
+    open_store(folder)
+    (folder / "datastore_v2.json").write_text('{"name": ')
+    with pytest.raises(ValueError, match="Move it away"):
+        open_store(folder)
+
+
+def test_failed_save_leaves_the_old_label(folder, label, tmp_path):
+    store = open_store(folder)
+    store.save_label("case_0", label, "final", {})
+    before = (folder / "labels/final/case_0.nii.gz").read_bytes()
+    wrong = tmp_path / "wrong.nii.gz"
+    wrong.write_bytes(b"nothing")
+    with pytest.raises(HTTPException, match="readable label map"):
+        store.save_label("case_0", str(wrong), "final", {})
+    assert (folder / "labels/final/case_0.nii.gz").read_bytes() == before
+    assert [p.name for p in (folder / "labels/final").iterdir()] == ["case_0.nii.gz"]
+
+
+def test_label_in_another_format_takes_the_place_of_the_old_one(folder, label, tmp_path):
+    store = open_store(folder)
+    store.save_label("case_0", label, "final", {})
+    nib.save(nib.load(label), tmp_path / "again.nii")
+    store.save_label("case_0", str(tmp_path / "again.nii"), "final", {})
+    assert [p.name for p in (folder / "labels/final").iterdir()] == ["case_0.nii"]
+    assert store.get_label_uri("case_0", "final").endswith("case_0.nii")
+
+
+def test_uploaded_image_is_added_when_it_can_be_read(folder, tmp_path):
+    store = open_store(folder)
+    Image.new("RGB", (8, 6)).save(tmp_path / "new.png")
+    assert store.add_image("photo", str(tmp_path / "new.png"), {}) == "photo"
+    assert "photo" in open_store(folder).list_images()
+    (tmp_path / "bad.png").write_bytes(b"nothing")
+    (tmp_path / "program.exe").write_bytes(b"nothing")
+    for name, words in (("bad.png", "readable image"), ("program.exe", "ends in")):
+        with pytest.raises(HTTPException, match=words):
+            store.add_image("other", str(tmp_path / name), {})
+    with pytest.raises(HTTPException, match="paths are refused"):
+        store.add_image("../other", str(tmp_path / "new.png"), {})
+    assert "other" not in open_store(folder).list_images()
+
+
+def test_archive_without_labels_is_refused(folder, label):
+    store = open_store(folder)
+    with pytest.raises(HTTPException, match="final label"):
+        store.get_dataset_archive(None)
+    store.save_label("case_0", label, "final", {})
+    assert store.get_dataset_archive(None)
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/passwd", "..", "a\\b", "~root", "", "a" * 300])
+def test_names_that_lead_elsewhere_are_refused(name):
+    with pytest.raises(HTTPException, match="paths are refused"):
+        check_id("image", name)
+
+
+@pytest.mark.parametrize("tag", ["../x", "a/b", "..", "a b", ""])
+def test_tags_that_lead_elsewhere_are_refused(tag):
+    with pytest.raises(HTTPException, match="tag"):
+        check_tag(tag)

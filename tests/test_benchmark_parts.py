@@ -1,0 +1,139 @@
+"""Small parts of the benchmark: step counts, plain targets, charts, calibration, CLIPSeg, timing."""
+
+import numpy as np
+import pytest
+import torch
+from benchmark_matrix import SMALL_CLIPSEG
+from torch import nn
+
+from conceptseg.benchmark.budget import steps_of
+from conceptseg.benchmark.calibration import error_detection_area
+from conceptseg.benchmark.charts import line_chart
+from conceptseg.benchmark.clipseg_baseline import TextPromptedClipSeg
+from conceptseg.benchmark.plain_targets import PlainTargetsd
+from conceptseg.benchmark.speed import time_networks
+from conceptseg.benchmark.tables import markdown, spread
+from conceptseg.engines import prepare_concept_batch
+from conceptseg.inferer import ConceptInferer, Prediction
+from conceptseg.losses import ConceptSegLoss
+from conceptseg.uncertainty import uncertainty
+
+
+def test_a_budget_is_divided_into_whole_steps():
+    assert steps_of(4000, 16, 5) == (50, 5)
+    assert steps_of(100, 16, 20) == (1, 6)  # six steps: a validation after each
+    assert steps_of(320, 16, 8) == (2, 10)
+    with pytest.raises(ValueError, match="at least one step of 16 images, got 15"):
+        steps_of(15, 16, 5)
+
+
+def test_plain_targets_hold_a_mask_per_label_and_pass_through_the_loss():
+    label = torch.zeros(1, 4, 4)
+    label[0, 0, 0], label[0, 3, 3] = 1, 2
+    item = PlainTargetsd(["a", "b"])({"image": torch.rand(3, 4, 4), "label": label})
+    assert item["mask"].shape == (2, 4, 4)
+    assert [int(mask.argmax()) for mask in item["mask"]] == [0, 15]
+    batch = {k: v[None] if torch.is_tensor(v) else [v] for k, v in item.items()}
+    _, targets, _, _ = prepare_concept_batch(batch, "cpu")
+    loss = ConceptSegLoss("none", presence_weight=0, map_weight=0, readout_weight=0)
+    perfect = {"logits": (targets["mask"] * 2 - 1) * 50, "presence": None, "map": None}
+    assert float(loss(perfect, targets)) == pytest.approx(0, abs=1e-4)
+
+
+def test_failures_found_by_uncertainty():
+    dice = {"a": 0.9, "b": 0.8, "c": 0.1, "d": 0.3}
+    right = {"a": 0.1, "b": 0.2, "c": 0.9, "d": 0.8}
+    assert error_detection_area(right, dice) == 1
+    assert error_detection_area({k: -v for k, v in right.items()}, dice) == 0
+    assert error_detection_area(dict.fromkeys(dice, 0.5), dice) == 0.5
+    one_swap = {"a": 0.1, "b": 0.85, "c": 0.9, "d": 0.8}
+    assert error_detection_area(one_swap, dice) == pytest.approx(3 / 4)
+    assert error_detection_area(right, dict.fromkeys(dice, 0.9)) is None
+
+
+def test_sure_masks_have_no_uncertainty_and_presence_adds_to_it():
+    sure = torch.zeros(2, 4, 4)
+    sure[0, :2] = 1
+    prediction = Prediction(sure, torch.tensor([1.0, 0.5]), [], ("a", "b"))
+    values = uncertainty(prediction)
+    assert values[0] == pytest.approx(0, abs=1e-3)
+    assert values[1] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_chart_has_a_line_per_series_and_escapes_names():
+    chart = line_chart({"a<b": [(1, 0.5), (2, 0.7)], "left_out": [], "one": [(1, 0.5)]}, "x", "y")
+    assert chart.count("<polyline") == 2 and "a&lt;b" in chart and "left_out" not in chart
+    assert line_chart({}, "x", "y") == ""
+    assert "10 %" in line_chart({"a": [(-1, 0.5), (0, 0.6)]}, "x", "y", {-1: "10 %", 0: "100 %"})
+
+
+def test_markdown_rows_and_spreads():
+    assert markdown(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
+    assert spread([0.5, 0.7]) == "0.600 (0.500 to 0.700)"
+    assert (spread([0.5]), spread([])) == ("0.500", "n/a")
+
+
+def clipseg(in_channels=3):
+    torch.manual_seed(0)
+    return TextPromptedClipSeg(["polyp", "ulcer"], in_channels, SMALL_CLIPSEG)
+
+
+def test_clipseg_gives_a_mask_per_label_also_for_slices_of_any_shape():
+    assert clipseg()(torch.rand(2, 3, 32, 32)).shape == (2, 3, 32, 32)
+    assert clipseg(5)(torch.rand(1, 5, 24, 40)).shape == (1, 3, 24, 40)
+
+
+def test_clipseg_obeys_the_sentence_and_says_the_keyword_without_one():
+    network = clipseg().eval()
+    nn.init.normal_(network.decoder.decoder.film_mul.weight, std=1.0)
+    inferer, image = ConceptInferer(), torch.rand(3, 32, 32)
+    encoded = inferer.encode(image, network)
+    free = inferer.decode(encoded, network).probabilities
+    named = inferer.decode(encoded, network, prompt="polyp, ulcer").probabilities
+    placed = inferer.decode(
+        encoded, network, prompt="small red polyp in the top left"
+    ).probabilities
+    assert torch.allclose(free[0], named[0], atol=1e-5)
+    assert not torch.allclose(free[0], placed[0], atol=1e-3)
+    assert placed[1].max() == 0  # not asked for
+
+
+def test_clipseg_learns_to_follow_the_sentence():
+    """One image, two discs: the sentence decides which of them is meant."""
+    network = clipseg()
+    image = torch.full((1, 3, 32, 32), 0.4)
+    masks = torch.zeros(2, 1, 2, 32, 32)
+    masks[0, 0, :, 4:12, 12:20] = 1
+    masks[1, 0, :, 20:28, 12:20] = 1
+    image[:, :, 4:12, 12:20] = image[:, :, 20:28, 12:20] = 0.9
+    sides = [
+        "\n".join(f"{k}, located in the {s} of the image" for k in network.keywords)
+        for s in ("left", "right")
+    ]
+    optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
+    loss = ConceptSegLoss("none", presence_weight=0, map_weight=0, readout_weight=0)
+    for _ in range(200):
+        targets = {"prompt": sides, "mask": masks.flatten(0, 1), "faithful": torch.ones(2, 2)}
+        targets["attributes"] = torch.full((2, 2, 8), -1)
+        optimizer.zero_grad()
+        loss(network(image.expand(2, -1, -1, -1), targets), targets).backward()
+        optimizer.step()
+    found = network(image.expand(2, -1, -1, -1), {"prompt": sides})["logits"][:, 0] > 0
+    left, right = slice(4, 12), slice(20, 28)
+    shares = [[float(mask[side, 12:20].float().mean()) for side in (left, right)] for mask in found]
+    assert shares[0][0] > shares[0][1] and shares[1][1] > shares[1][0]
+
+
+def test_times_are_relative_to_the_reference():
+    class Slow(nn.Module):
+        def forward(self, x):
+            for _ in range(20):
+                x = x @ x
+            return x
+
+    image = torch.rand(1, 1, 256, 256) / 256
+    found = time_networks({"unet": nn.Identity(), "slow": Slow()}, image, rounds=5)
+    assert found["ratio"]["unet"] == 1
+    assert found["ratio"]["slow"] > 2
+    assert found["parameters"] == {"unet": 0, "slow": 0}
+    assert np.isfinite(found["milliseconds"]["slow"])

@@ -1,0 +1,102 @@
+"""PyramidDecoder: shapes, what conditions it, and what its switches leave out."""
+
+import pytest
+import torch
+
+from conceptseg.decoder import FiLM, PyramidDecoder
+
+CHANNELS = (8, 12, 16)
+
+
+@pytest.fixture(autouse=True)
+def _seed(fixed_seed):
+    """Every test starts from the same random state."""
+
+
+def pyramid(batch=2, size=(32, 24), stride=1):
+    """Random maps, finest first."""
+    return [
+        torch.rand(batch, c, size[0] // 2**i // stride, size[1] // 2**i // stride)
+        for i, c in enumerate(CHANNELS)
+    ]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_logits_have_image_resolution_and_pooled_the_coarsest_channels(batch, stride):
+    decoder = PyramidDecoder(CHANNELS, 10, stride=stride)
+    logits, pooled = decoder(pyramid(batch, stride=stride), torch.rand(batch, 10))
+    assert logits.shape == (batch, 1, 32, 24)
+    assert pooled.shape == (batch, decoder.pooled_channels) == (batch, 16)
+
+
+@pytest.mark.parametrize("map_size", [0, 4])
+def test_the_embedding_changes_the_mask(map_size):
+    decoder = PyramidDecoder(CHANNELS, 10, map_size=map_size).eval()
+    features = pyramid(1)
+    first, second = (decoder(features, torch.randn(1, 10))[0] for _ in range(2))
+    assert (first - second).abs().max() > 1e-4
+
+
+def test_each_item_of_a_batch_follows_its_own_embedding():
+    decoder = PyramidDecoder(CHANNELS, 10).eval()
+    features, embedding = pyramid(2), torch.randn(2, 10)
+    together, _ = decoder(features, embedding)
+    alone, _ = decoder([f[1:] for f in features], embedding[1:])
+    assert torch.allclose(together[1:], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_the_finest_level_is_seen_only_with_the_skip(skip):
+    decoder = PyramidDecoder(CHANNELS, 10, skip=skip).eval()
+    features, embedding = pyramid(1), torch.randn(1, 10)
+    before, _ = decoder(features, embedding)
+    after, _ = decoder([torch.rand_like(features[0]), *features[1:]], embedding)
+    assert torch.equal(before, after) is not skip
+    coarse, _ = decoder([features[0], torch.rand_like(features[1]), features[2]], embedding)
+    assert not torch.equal(before, coarse)
+
+
+def test_the_concept_map_is_read_from_the_embedding_alone():
+    decoder = PyramidDecoder(CHANNELS, 10, map_size=4)
+    embedding = torch.rand(3, 10)
+    logits = decoder.map_logits(embedding)
+    assert logits.shape == (3, 1, 4, 4)
+    weight, bias = decoder.concept_map.weight, decoder.concept_map.bias
+    assert torch.allclose(logits.flatten(1), embedding @ weight.T + bias, atol=1e-6)
+    assert PyramidDecoder(CHANNELS, 10, map_size=0).map_logits(embedding) is None
+
+
+def test_the_concept_map_reaches_the_place_it_names():
+    decoder = PyramidDecoder(CHANNELS, 10, map_size=2).eval()
+    with torch.no_grad():
+        decoder.concept_map.weight.zero_()
+        decoder.concept_map.bias.fill_(-30)
+    features, embedding = pyramid(1, (32, 32)), torch.zeros(1, 10)
+    seen = []
+    decoder.bottleneck.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:, -1]))
+    with torch.no_grad():
+        decoder.concept_map.bias[2] = 30  # second row, first column
+    decoder(features, embedding)
+    assert seen[0][0, -1, 0] > 0.99 and seen[0][0, 0, -1] < 0.01
+
+
+def test_film_multiplies_by_one_plus_mul_and_adds():
+    film = FiLM(2, 3)
+    embedding, x = torch.tensor([[1.0, -2.0]]), torch.rand(1, 3, 4, 5)
+    mul = embedding @ film.film_mul.weight.T
+    add = embedding @ film.film_add.weight.T
+    expected = x * (1 + mul[0, :, None, None]) + add[0, :, None, None]
+    assert torch.allclose(film(x, embedding), expected, atol=1e-6)
+    assert torch.equal(film(x, torch.zeros(1, 2)), x)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.01])
+def test_training_starts_from_the_expected_foreground(share):
+    torch.manual_seed(0)
+    decoder = PyramidDecoder(CHANNELS, 10, stride=2, foreground=share).eval()
+    with torch.no_grad():
+        logits, _ = decoder(pyramid(8, stride=2), torch.rand(8, 10))
+    assert float(logits.median()) == pytest.approx(float(torch.logit(torch.tensor(share))), abs=0.7)
+    with pytest.raises(ValueError, match="foreground share in"):
+        PyramidDecoder(CHANNELS, 10, foreground=0.0)

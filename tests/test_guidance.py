@@ -1,0 +1,222 @@
+"""A prompt becomes what each label is asked, and what a guided mask may cover."""
+
+import pytest
+import torch
+
+from conceptseg.guidance import plan_prompt, restrict_to_prompt
+
+POLYP = ("polyp",)
+HIPPOCAMPUS = ("anterior hippocampus", "posterior hippocampus")
+RAS = ("right", "anterior", "superior")
+LPS = ("left", "posterior", "superior")
+SHAPE = (12, 10, 9)
+
+
+def box(*starts, size=2):
+    """Probabilities (*SHAPE) of 0.9 in a cube at the given indices, 0.1 elsewhere."""
+    volume = torch.full(SHAPE, 0.1)
+    volume[tuple(slice(s, s + size) for s in starts)] = 0.9
+    return volume
+
+
+def covered(probabilities):
+    """Voxels above one half."""
+    return probabilities > 0.5
+
+
+def restricted(volume, prompt, directions=RAS, keywords=POLYP):
+    """One volume restricted to a prompt, the same for all labels (K, *SHAPE)."""
+    plan = plan_prompt(prompt, keywords, volume=True)
+    return restrict_to_prompt(volume.expand(len(keywords), *volume.shape), plan, directions)
+
+
+def test_without_a_prompt_all_labels_are_asked_text_free():
+    plan = plan_prompt(None, HIPPOCAMPUS)
+    assert not plan.guided
+    assert plan.asked == plan.keywords == HIPPOCAMPUS
+    assert plan.sentences == ["", ""]
+
+
+def test_a_prompt_becomes_a_canonical_sentence():
+    plan = plan_prompt("The LITTLE roundish polyp, upper left!", POLYP)
+    assert plan.guided
+    assert plan.sentences == ["round small polyp, located in the top left of the image"]
+    assert plan.warnings == ()
+
+
+def test_only_named_labels_are_asked():
+    plan = plan_prompt("small posterior hippocampus", HIPPOCAMPUS, volume=True)
+    assert plan.asked == ("posterior hippocampus",)
+    assert plan.sentences == ["", "small posterior hippocampus"]
+
+
+@pytest.mark.parametrize("prompt", ["small", "both small hippocampi", "small hippocampus"])
+def test_a_prompt_for_no_label_in_particular_speaks_of_all(prompt):
+    plan = plan_prompt(prompt, HIPPOCAMPUS, volume=True)
+    assert plan.asked == HIPPOCAMPUS
+    assert plan.sentences == ["small anterior hippocampus", "small posterior hippocampus"]
+
+
+def test_side_and_level_of_a_volume_stay_out_of_the_sentence():
+    plan = plan_prompt("small hippocampus on the left side at the upper level", HIPPOCAMPUS, True)
+    assert (plan.laterality, plan.level) == ("left", "superior")
+    assert plan.sentences[0] == "small anterior hippocampus"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "place"),
+    [
+        ("polyp on the left side", "left"),
+        ("polyp on the left side at the upper level", "top left"),
+        ("polyp at the lower level", "bottom"),
+        ("polyp at the middle level", "center"),
+        ("polyp on the left, on the left side", "left"),
+    ],
+)
+def test_side_and_level_of_an_image_are_places(prompt, place):
+    plan = plan_prompt(prompt, POLYP)
+    assert plan.sentences == [f"polyp, located in the {place} of the image"]
+    assert (plan.laterality, plan.level) == (None, None)
+    assert plan.warnings == ()
+
+
+def test_a_side_that_contradicts_the_place_is_named():
+    plan = plan_prompt("polyp in the top right, on the left side", POLYP)
+    assert plan.sentences == ["polyp, located in the top right of the image"]
+    assert "'left' is left out beside 'top right'" in plan.warnings[0]
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n"])
+def test_an_empty_prompt_is_refused(prompt):
+    with pytest.raises(ValueError, match=r"expected a concept prompt such as 'small polyp'.*empty"):
+        plan_prompt(prompt, POLYP)
+
+
+def test_an_over_long_prompt_is_refused():
+    with pytest.raises(ValueError, match="shorten it"):
+        plan_prompt("small " * 500, POLYP, strict=False)
+
+
+def test_unknown_words_are_an_error_that_helps():
+    with pytest.raises(
+        ValueError, match=r"expected words.*'polyp', got 'polip'.*did you mean polyp"
+    ):
+        plan_prompt("small polip", POLYP)
+
+
+def test_unknown_words_are_a_single_warning_where_they_may_be():
+    plan = plan_prompt("small blorft polyp", POLYP, strict=False)
+    assert plan.sentences == ["small polyp"]
+    assert [warning.count("'blorft'") for warning in plan.warnings] == [1, 1]
+
+
+def test_measures_are_warned_of():
+    plan = plan_prompt("5 mm polyp", POLYP)
+    assert plan.sentences == ["polyp"]
+    assert "'5 mm' is left out" in plan.warnings[0]
+
+
+def test_labels_not_asked_for_are_empty():
+    result = restricted(box(5, 5, 5), "posterior hippocampus", keywords=HIPPOCAMPUS)
+    assert result[0].max() == 0
+    assert torch.equal(result[1], box(5, 5, 5))
+
+
+def test_labels_of_an_image_are_restricted_by_name_alone():
+    probabilities = torch.rand(2, 6, 8)
+    plan = plan_prompt("anterior hippocampus in the left", HIPPOCAMPUS)
+    result = restrict_to_prompt(probabilities, plan)
+    assert torch.equal(result[0], probabilities[0])
+    assert result[1].max() == 0
+
+
+def test_the_input_is_left_as_it_was():
+    probabilities = box(0, 0, 0)[None].clone()
+    plan = plan_prompt("polyp on the right side", POLYP, volume=True)
+    assert restrict_to_prompt(probabilities, plan, RAS).max() < 0.5
+    assert torch.equal(probabilities[0], box(0, 0, 0))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_other_side_is_removed(side):
+    left, right = box(1, 4, 4), box(9, 4, 4)  # the index grows to the right
+    result = restricted(torch.maximum(left, right), f"polyp on the {side} side")[0]
+    assert torch.equal(covered(result), covered({"left": left, "right": right}[side]))
+
+
+@pytest.mark.parametrize(("level", "start"), [("inferior", 0), ("middle", 3), ("superior", 6)])
+def test_other_levels_are_removed(level, start):
+    volume = torch.stack([box(1, 4, 0), box(5, 4, 3), box(9, 4, 6)]).amax(dim=0)
+    result = restricted(volume, f"polyp at the {level} level")[0]
+    assert covered(result).any(dim=0).any(dim=0).nonzero().flatten().tolist() == [start, start + 1]
+
+
+def test_side_and_level_restrict_together():
+    wanted = box(9, 4, 6)
+    volume = torch.stack([box(1, 4, 6), box(9, 4, 0), wanted]).amax(dim=0)
+    result = restricted(volume, "polyp on the right side at the superior level")[0]
+    assert torch.equal(covered(result), covered(wanted))
+
+
+@pytest.mark.parametrize("phrase", ["on the left side", "on the right side"])
+@pytest.mark.parametrize("start", range(11))
+def test_ras_and_lps_volumes_of_a_patient_keep_the_same_parts(phrase, start):
+    ras = box(start, 4, 4)  # at start 5 centred on the midline
+    kept = restricted(ras, f"polyp {phrase}", RAS)
+    lps = restricted(ras.flip(0, 1), f"polyp {phrase}", LPS)
+    assert torch.equal(lps.flip(1, 2), kept)
+    assert bool(covered(kept).any()) == ((start >= 5) == (phrase == "on the right side"))
+
+
+@pytest.mark.parametrize("level", ["inferior", "middle", "superior"])
+@pytest.mark.parametrize("start", range(9))
+def test_levels_do_not_depend_on_the_direction_of_the_index(level, start):
+    volume = box(5, 4, start, size=1)  # nine slices, three for each level
+    kept = restricted(volume, f"polyp at the {level} level")
+    downwards = ("right", "anterior", "inferior")
+    flipped = restricted(volume.flip(2), f"polyp at the {level} level", downwards)
+    assert torch.equal(flipped.flip(3), kept)
+    expected = ("inferior", "middle", "superior")[start // 3]
+    assert bool(covered(kept).any()) == (level == expected)
+
+
+@pytest.mark.parametrize("start", [2, 5])
+def test_a_part_on_the_border_of_two_levels_belongs_to_the_middle(start):
+    volume = box(5, 4, start)  # centred at one or two thirds of nine slices
+    for directions in (RAS, ("right", "anterior", "inferior")):
+        kept = restricted(volume, "polyp at the middle level", directions)
+        assert torch.equal(covered(kept)[0], covered(volume))
+
+
+def test_axes_may_come_in_another_order():
+    volume = torch.maximum(box(1, 4, 4), box(9, 4, 4))
+    kept = restricted(volume, "polyp on the left side")[0]
+    turned = restricted(
+        volume.permute(2, 0, 1), "polyp on the left side", ("superior", "right", "anterior")
+    )[0]
+    assert torch.equal(turned.permute(1, 2, 0), kept)
+    assert covered(kept).any()
+
+
+def test_a_part_across_the_midline_is_kept_or_removed_whole():
+    part = box(4, 4, 4, size=5)  # centre at index 6 of 12, right of the midline
+    assert torch.equal(covered(restricted(part, "polyp on the right side")[0]), covered(part))
+    assert not covered(restricted(part, "polyp on the left side")[0]).any()
+
+
+def test_an_empty_mask_stays_empty():
+    result = restricted(torch.zeros(SHAPE), "polyp on the left side")
+    assert result.shape == (1, *SHAPE)
+    assert result.max() == 0
+
+
+def test_upper_and_lower_are_levels_of_a_volume():
+    plan = plan_prompt("upper left anterior hippocampus", HIPPOCAMPUS, volume=True)
+    assert plan.level == "superior"
+    assert "top" not in plan.sentences[0] and "left" in plan.sentences[0]
+
+
+def test_a_prompt_for_none_empties_every_mask():
+    plan = plan_prompt("no polyp", ["polyp"])
+    assert plan.guided and plan.asked == ()
+    assert float(restrict_to_prompt(torch.ones(1, 4, 4), plan).sum()) == 0
