@@ -21,7 +21,8 @@ from conceptseg.clipseg import clipseg_config
 
 HIPPOCAMPUS = "hippocampus_mr_segmentation"
 POLYP = "polyp_endoscopy_segmentation"
-BUNDLES = (HIPPOCAMPUS, POLYP)
+WOUND = "wound_photo_segmentation"
+BUNDLES = (HIPPOCAMPUS, POLYP, WOUND)
 PACKAGES = ("conceptseg", "ignite", "monai", "torch")
 SMALL = {  # a tiny network and short run; everything else as shipped
     "network_def#backbone#feature_channels": [4, 8, 8, 8],
@@ -85,7 +86,7 @@ def write_cases(name: str, folder: Path, count: int = 8) -> Path:
     return (write_volumes if name == HIPPOCAMPUS else write_photos)(folder, count)
 
 
-@pytest.fixture(scope="module", params=BUNDLES)
+@pytest.fixture(scope="module", params=(HIPPOCAMPUS, POLYP))
 def trained(request, bundles, tmp_path_factory) -> tuple[str, Path, Path, dict]:
     """A bundle trained for two epochs: name, copy of the bundle, data, overrides used."""
     name = request.param

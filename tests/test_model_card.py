@@ -122,7 +122,7 @@ def test_without_figures_the_card_says_so(bundle):
     assert "No figures are kept" in model_card(bundle)
 
 
-@pytest.mark.parametrize("name", [NAME, "polyp_endoscopy_segmentation"])
+@pytest.mark.parametrize("name", [NAME, "polyp_endoscopy_segmentation", "wound_photo_segmentation"])
 def test_the_readmes_of_the_repository_are_what_the_generator_makes(repository, name):
     folder = repository / "bundles" / name
     assert (folder / "docs" / "README.md").read_text() == model_card(folder)
