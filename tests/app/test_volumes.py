@@ -214,7 +214,14 @@ def test_several_people_at_once_get_their_own_masks(server, client):
         (MODEL, {"concept": "hippocampus on the left side"}),
         (MODEL, {"label_prompt": [1]}),
         (CLICK, {"posterior hippocampus": [[8, 14, 12]], "background": [[8, 14, 8]]}),
-        (CLICK, {"foreground": [[23, 26, 12]], "label": "anterior hippocampus"}),
+        (
+            CLICK,
+            {
+                "foreground": [[23, 26, 12]],
+                "background": [[23, 26, 8]],
+                "label": "anterior hippocampus",
+            },
+        ),
     ]
 
     def ask(number: int) -> bytes:
