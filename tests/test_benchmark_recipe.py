@@ -45,6 +45,18 @@ def test_every_contestant_segments(repository, matrices, name, data_set):
         assert isinstance(network, PlainSegNet) == contestant.plain
 
 
+def test_a_run_leaves_the_recipe_of_the_next_one_as_it_was(repository, matrices):
+    data_set, contestant = (
+        matrices["gpu"].data_sets["kvasir"],
+        matrices["gpu"].contestants["segresnet"],
+    )
+    first = config(repository, data_set, contestant)
+    before = recipe.fingerprint(first, SPEC, contestant)
+    first.get_parsed_content("network_def")
+    after = recipe.fingerprint(config(repository, data_set, contestant), SPEC, contestant)
+    assert after == before
+
+
 def test_ours_is_the_bundles_own_recipe_and_compact(repository, matrices):
     for name in SETS:
         data_set = matrices["gpu"].data_sets[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -63,7 +64,7 @@ def read_config(
     rate = {} if learning_rate is None else {"learning_rate": learning_rate}
     settings = {**data_set.settings, **rate, **contestant.settings}
     for key, value in settings.items():
-        parser[_resolve(parser, key)] = value
+        parser[_resolve(parser, key)] = copy.deepcopy(value)  # a parsed config is rewritten in place
     parser["seed"] = spec.seed
     parser["patience"] = 0  # every contestant uses its whole budget
     for section in ("train", "validate"):
