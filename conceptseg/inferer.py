@@ -19,7 +19,21 @@ from .slices import RAS_DIRECTIONS, pad_for, slices_to_volume, volume_to_slices
 
 CONDITIONS = ("text_free", "none")
 BATCH_PIXELS = 2**18  # of a batch of slices at most: feature maps of larger ones take gigabytes
+DOUBTFUL = 0.8  # presence under a prompt below it is remarked on; training names few wrong places
 LONG = 10  # batches of slices after which a bar is shown
+
+
+def _doubts(plan: PromptPlan, presence: Tensor) -> tuple[str, ...]:
+    """A remark for each label that a prompt asks for and that is hardly found as the prompt says it."""
+    if not plan.guided:
+        return ()
+    found = dict(zip(plan.keywords, presence.tolist(), strict=True))
+    return tuple(
+        f"the prompt may not fit this image: {keyword!r} as described is present with probability"
+        f" {found[keyword]:.2f}."
+        for keyword in plan.asked
+        if found[keyword] < DOUBTFUL
+    )
 
 
 @dataclass
@@ -207,13 +221,14 @@ class ConceptInferer(Inferer):
         if plan.guided:
             total = restrict_to_prompt(total, plan, RAS_DIRECTIONS if volume else None)
         presence = torch.cat(presences)
+        highest = presence.amax(dim=0)
         return Prediction(
             total,
-            presence.amax(dim=0),
+            highest,
             self._read_out(network, torch.cat(students), presence),
             plan.asked,
             plan.sentences,
-            plan.warnings + self._size_warnings(encoded),
+            plan.warnings + _doubts(plan, highest) + self._size_warnings(encoded),
         )
 
     def _size_warnings(self, encoded: EncodedImage) -> tuple[str, ...]:

@@ -40,7 +40,8 @@ class ConceptPromptd(Randomizable, Transform):
         attribute_dropout: probability with which each attribute is left out.
         token_share: probability that a prompt carries the concept token of its region.
         component_share: probability, in mode text with several objects, of asking for one of them.
-        contradiction_share: probability, in mode text, of naming a wrong place.
+        contradiction_share: probability, in mode text, of naming a wrong place; where it is high, true
+            prompts are taken for wrong ones.
         learned_noise: mixtures use the learned share (the paper's) in place of a random one.
         short_share: probability of saying the keyword alone, or keyword and location alone.
         recorded: concepts of whole labels from a concept file; None: measured. Prompts that ask for a
@@ -70,7 +71,7 @@ class ConceptPromptd(Randomizable, Transform):
         attribute_dropout: float = 0.3,
         token_share: float = 0.5,
         component_share: float = 0.5,
-        contradiction_share: float = 0.15,
+        contradiction_share: float = 0.05,
         learned_noise: bool = False,
         short_share: float = 0.25,
         recorded: RecordedConcepts | None = None,

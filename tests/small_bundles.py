@@ -107,6 +107,7 @@ def train_volume_bundle(repository: Path, folder: Path, data: Path) -> None:
             "learning_rate": 0.006,
             "batch_volumes": 2,
             "num_workers": 0,
+            "paired": False,
             "mode_shares": [0.3, 0.5, 0.1, 0.1],  # prompts matter more here than accuracy
         },
     )
@@ -124,6 +125,12 @@ def train_photo_bundle(repository: Path, folder: Path, data: Path) -> None:
     photo = small_bundle(
         repository / "bundles" / "polyp_endoscopy_segmentation",
         folder / "polyp_endoscopy_segmentation",
-        {"image_size": 64, "learning_rate": 0.01, "batch_size": 4},
+        {
+            "image_size": 64,
+            "learning_rate": 0.01,
+            "batch_size": 4,
+            "paired": False,
+            "mode_shares": [0.5, 0.25, 0.15, 0.1],
+        },
     )
     train_bundle(photo, data, epochs=45)

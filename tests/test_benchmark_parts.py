@@ -1,5 +1,8 @@
 """Small parts of the benchmark: step counts, plain targets, charts, calibration, CLIPSeg, timing."""
 
+import copy
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -51,13 +54,61 @@ def test_failures_found_by_uncertainty():
     assert error_detection_area(right, dict.fromkeys(dice, 0.9)) is None
 
 
-def test_sure_masks_have_no_uncertainty_and_presence_adds_to_it():
-    sure = torch.zeros(2, 4, 4)
-    sure[0, :2] = 1
-    prediction = Prediction(sure, torch.tensor([1.0, 0.5]), [], ("a", "b"))
-    values = uncertainty(prediction)
-    assert values[0] == pytest.approx(0, abs=1e-3)
-    assert values[1] == pytest.approx(1, abs=1e-3)
+class _Looks:
+    """Inferer that knows one mask for an image as it is and another for any other image."""
+
+    def __init__(self, image, own, other, none=None):
+        self.image, self.own, self.other, self.none = image, own, other, none
+        self.condition = "text_free"
+
+    def copy(self, **changes):
+        copied = copy.copy(self)
+        vars(copied).update(changes)
+        return copied
+
+    def predict_batch(self, images, network):
+        same = torch.equal(images[0], self.image)
+        mask = self.none if self.condition == "none" else self.own if same else self.other
+        return [Prediction(mask, torch.ones(len(mask)), [], ())]
+
+
+def _halves():
+    """An image, and masks (1, 4, 4) of its left and its right half (the first axis runs to the right)."""
+    left = torch.zeros(1, 4, 4)
+    left[0, :2] = 1
+    return torch.arange(16.0).reshape(1, 4, 4), left, 1 - left
+
+
+def test_uncertainty_is_what_the_mirrored_image_says_otherwise():
+    image, left, right = _halves()
+    network = SimpleNamespace(keywords=("a",))
+    free = Prediction(left, torch.ones(1), [], ("a",))
+    follows, stays = _Looks(image, left, right), _Looks(image, left, left)
+    assert uncertainty(image, free, network, follows) == [pytest.approx(0, abs=1e-3)]
+    assert uncertainty(image, free, network, stays) == [pytest.approx(1, abs=1e-3)]
+    half = torch.zeros(1, 4, 4)
+    half[0, 2] = 1  # a mask of 4 pixels inside that of 8: Dice 2 / 3
+    assert uncertainty(image, free, network, _Looks(image, left, half)) == [
+        pytest.approx(1 / 3, abs=1e-3)
+    ]
+
+
+def test_doubtful_presence_adds_to_the_uncertainty_of_agreeing_masks():
+    image, left, _ = _halves()
+    empty = 0 * left
+    free = Prediction(empty, torch.tensor([0.5]), [], ())
+    values = uncertainty(image, free, SimpleNamespace(keywords=("a",)), _Looks(image, empty, empty))
+    assert values == [pytest.approx(1, abs=1e-3)]
+
+
+def test_labels_of_one_side_are_not_mirrored():
+    image, left, right = _halves()
+    looks = _Looks(image, left, left, none=left)
+    free = Prediction(left, torch.ones(1), [], ())
+    sided = SimpleNamespace(keywords=("left lung",))
+    assert uncertainty(image, free, sided, looks) == [pytest.approx(0, abs=1e-3)]
+    looks.none = right
+    assert uncertainty(image, free, sided, looks) == [pytest.approx(1, abs=1e-3)]
 
 
 def test_a_chart_has_a_line_per_series_and_escapes_names():

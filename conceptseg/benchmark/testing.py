@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
+from monai.data import MetaTensor
 from monai.transforms import Compose
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from ..image_formats import case_name
 from ..inferer import ConceptInferer, Prediction
 from ..results import spacing_of
 from ..uncertainty import uncertainty
-from .conditions import predict_conditions
+from .conditions import TEXT_FREE, predict_conditions
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,13 @@ class Tester:
             yield TestCase(name, item["image"], item["label"])
 
     def judge(self, case: TestCase) -> dict[str, tuple[np.ndarray, list[dict[str, Any]]]]:
-        """Label map (*spatial) uint8 and rows of metrics of one case under every condition."""
+        """Label map (*spatial) uint8 and rows of metrics of one case under every condition.
+
+        The text-free rows also hold the uncertainty.
+        """
+        image = case.image.to(self.device)
         predictions = predict_conditions(
-            case.image.to(self.device),
+            image,
             case.label.to(self.device),
             self.network,
             self.inferer,
@@ -72,8 +77,13 @@ class Tester:
         results = {}
         for name, prediction in predictions.items():
             rows = evaluate_case(maps[name], label, self.network.keywords, spacing_of(case.image))
-            extra = zip(rows, prediction.presence, uncertainty(prediction), strict=True)
-            rows = [{**r, "presence": round(float(p), 4), "uncertainty": u} for r, p, u in extra]
+            for row, presence in zip(rows, prediction.presence, strict=True):
+                row["presence"] = round(float(presence), 4)
+            if name == TEXT_FREE:
+                plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+                unsure = uncertainty(plain, prediction, self.network, self.inferer)
+                for row, value in zip(rows, unsure, strict=True):
+                    row["uncertainty"] = value
             results[name] = (maps[name], rows)
         return results
 

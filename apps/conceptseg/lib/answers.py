@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from PIL import Image
 from conceptseg.atomic import atomic_path
 from conceptseg.inferer import Prediction
 from conceptseg.results import describe_readout, mean_confidence
-from conceptseg.uncertainty import uncertainty
 
 from .bundle import Bundle
 from .problems import bad_request
@@ -89,7 +88,11 @@ def _write_nifti(mask: np.ndarray, affine: np.ndarray, dtype: np.dtype, path: st
 
 
 def describe(
-    bundle: Bundle, prediction: Prediction, mask: np.ndarray, image: MetaTensor, uncertain: bool
+    bundle: Bundle,
+    prediction: Prediction,
+    mask: np.ndarray,
+    image: MetaTensor,
+    scores: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Names, colours, codes and, per label, presence, volume, uncertainty and concepts read out.
 
@@ -98,13 +101,12 @@ def describe(
         prediction: of the request.
         mask: label map (*spatial) on the image's grid.
         image: preprocessed image; its metadata tell the voxel size of the file.
-        uncertain: add the uncertainty.
+        scores: uncertainty of each label, if it was asked for.
     """
     known = bool(image.meta.get("spacing_known", False))
     affine = np.asarray(image.meta["original_affine"], dtype=np.float64)
     voxel_ml = float(abs(np.linalg.det(affine[:3, :3]))) / 1000 if known else None
     info = label_info(bundle.keywords)
-    scores = uncertainty(prediction) if uncertain else None
     labels = {}
     for i, entry in enumerate(info):
         name, voxels = entry["name"], int((mask == entry["idx"]).sum())

@@ -97,7 +97,8 @@ class ConceptTask(InferTask):
         request: Mapping[str, Any], watch: Stopwatch, uncertain: bool, extra: dict[str, Any],
     ) -> tuple[str | None, dict[str, Any]]:  # fmt: skip
         """Write the mask and put the answer together."""
-        params = answers.describe(self.bundle, prediction, mask, case.image, uncertain)
+        scores = self.model.uncertainty(case) if uncertain else None
+        params = answers.describe(self.bundle, prediction, mask, case.image, scores)
         affine = np.asarray(case.image.meta["original_affine"], dtype=np.float64)
         path = None
         if request.get("result_write_to_file", True):

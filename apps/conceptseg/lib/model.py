@@ -18,6 +18,7 @@ from conceptseg.guidance import PromptPlan, restrict_to_prompt
 from conceptseg.inferer import EncodedImage, Prediction
 from conceptseg.network import ConceptSegNet
 from conceptseg.slices import RAS_DIRECTIONS
+from conceptseg.uncertainty import uncertainty
 
 from .bundle import Bundle
 from .cache import OnceCache
@@ -158,6 +159,11 @@ class ServedModel:
         key = (id(case.encoded), case.network.presence_threshold)
         entry, _ = self._free.get(key, lambda: (case.encoded, self.decode(case)))
         return entry[1]
+
+    def uncertainty(self, case: Case) -> list[float]:
+        """Uncertainty of the text-free mask of each label of a case; it takes a second encoding."""
+        image = case.image.as_tensor().to(self.device)
+        return uncertainty(image, self.text_free(case), case.network, self.inferer)
 
     def restricted(self, case: Case, plan: PromptPlan) -> Prediction:
         """The text-free prediction without the classes, sides and levels that a prompt leaves out."""

@@ -100,7 +100,7 @@ class UncertaintyScore(ScoringMethod):
     """
 
     def __init__(self, served: Mapping[str, ServedModel]) -> None:
-        super().__init__("Size-normalised entropy of the automatic mask")
+        super().__init__("Disagreement of the automatic masks of the image and its mirror image")
         self.served = served
 
     def __call__(self, request: Mapping[str, Any], datastore) -> dict[str, Any]:

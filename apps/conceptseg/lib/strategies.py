@@ -13,7 +13,6 @@ from monailabel.tasks.activelearning.random import Random
 
 from conceptseg.active_learning import STRATEGIES as PACKAGE_STRATEGIES
 from conceptseg.active_learning import Strategy as PickingStrategy
-from conceptseg.uncertainty import uncertainty
 
 from .batch_strategy import BatchStrategy
 from .desk import desk_of
@@ -73,7 +72,7 @@ def score_image(model: ServedModel, path: str) -> float | None:
     """Uncertainty of the text-free mask of an image; None for one that cannot be read."""
     try:
         case, _ = model.case(path)
-        return max(uncertainty(model.text_free(case)))
+        return max(model.uncertainty(case))
     except (ValueError, OSError):
         logger.warning("'%s' cannot be scored", path, exc_info=True)
         return None
