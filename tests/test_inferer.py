@@ -228,6 +228,26 @@ def test_an_absent_label_is_empty_and_says_so(net):
     assert prediction.probabilities.max() < 1e-6
 
 
+def test_a_prompt_that_hardly_fits_is_remarked_on_and_the_student_is_not(net):
+    image = torch.rand(1, 3, 64, 64)
+    inferer = ConceptInferer()
+    encoded = inferer.encode(image[0], net)
+    assert inferer.decode(encoded, net, prompt="small polyp").warnings == ()
+    net.decode = lambda encoding, condition: (torch.zeros(1, 1, 64, 64), torch.tensor([[0.5]]))
+    (remark,) = inferer.decode(encoded, net, prompt="small polyp").warnings
+    assert "may not fit this image: 'polyp' as described is present with probability 0.62" in remark
+    assert inferer.decode(encoded, net).warnings == ()
+
+
+def test_only_what_was_asked_for_is_remarked_on(volume_net):
+    volume_net.presence[-1].bias.data.fill_(-5.0)
+    volume = torch.rand(1, 24, 20, 12)
+    inferer = ConceptInferer(slice_context=volume_net.slice_context)
+    prediction = inferer.copy(prompt="posterior hippocampus").predict_batch(volume[None], volume_net)
+    (remark,) = prediction[0].warnings
+    assert "'posterior hippocampus'" in remark and "anterior hippocampus" not in remark
+
+
 def test_the_same_input_gives_the_same_output(net):
     image = torch.rand(2, 3, 16, 16)
     inferer = ConceptInferer(prompt="small polyp")
