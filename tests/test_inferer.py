@@ -243,7 +243,9 @@ def test_only_what_was_asked_for_is_remarked_on(volume_net):
     volume_net.presence[-1].bias.data.fill_(-5.0)
     volume = torch.rand(1, 24, 20, 12)
     inferer = ConceptInferer(slice_context=volume_net.slice_context)
-    prediction = inferer.copy(prompt="posterior hippocampus").predict_batch(volume[None], volume_net)
+    prediction = inferer.copy(prompt="posterior hippocampus").predict_batch(
+        volume[None], volume_net
+    )
     (remark,) = prediction[0].warnings
     assert "'posterior hippocampus'" in remark and "anterior hippocampus" not in remark
 
