@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -30,12 +31,22 @@ class PlainSegNet(nn.Module):
         network: (B, in_channels, H, W) -> (B, K, H, W).
         in_channels: image channels, neighbouring slices included.
         divisor: image sizes must be multiples of it.
+        foreground: share of an image's pixels that objects are expected to cover, which training starts
+            from, as for `PyramidDecoder`.
     """
 
     def __init__(
-        self, keywords: Sequence[str], network: nn.Module, in_channels: int, divisor: int = 16
+        self,
+        keywords: Sequence[str],
+        network: nn.Module,
+        in_channels: int,
+        divisor: int = 16,
+        foreground: float = 0.5,
     ) -> None:
         super().__init__()
+        if not 0 < foreground < 1:
+            raise ValueError(f"expected a foreground share in (0, 1), got {foreground}")
+        self.start = math.log(foreground / (1 - foreground))
         self.keywords = tuple(keywords)
         self.network = network
         self.backbone = _PlainBackbone(in_channels, divisor)
@@ -45,7 +56,7 @@ class PlainSegNet(nn.Module):
     def encode_image(self, image: Tensor) -> ImageEncoding:
         """The whole forward pass; there is nothing to decode afterwards."""
         student = torch.zeros(image.shape[0], len(self.keywords), 1, device=image.device)
-        return ImageEncoding(BackboneOutput(student[:, 0], [self.network(image)]), student)
+        return ImageEncoding(BackboneOutput(student[:, 0], [self._logits(image)]), student)
 
     def condition(self, encoding: ImageEncoding, *_: Tensor) -> Tensor:
         """Nothing."""
@@ -70,8 +81,12 @@ class PlainSegNet(nn.Module):
     def forward(self, image: Tensor, targets: dict | None = None) -> Tensor | dict:
         """Logits with background (B, K + 1, H, W), or with targets the dictionary the loss takes."""
         if targets is None:
-            return with_background(self.network(image))
-        return {"logits": self.network(image), "presence": None, "map": None}
+            return with_background(self._logits(image))
+        return {"logits": self._logits(image), "presence": None, "map": None}
+
+    def _logits(self, image: Tensor) -> Tensor:
+        """Mask logits (B, K, H, W), around the expected share where the network says nothing."""
+        return self.network(image) + self.start
 
 
 class _PlainBackbone:
