@@ -14,6 +14,9 @@ from .concepts import Concepts, ParsedPrompt, concepts_to_sentence, parse_prompt
 from .concepts.descriptors import Descriptors, take_descriptors
 from .concepts.orientation import third
 
+_PHOTO_WORDS = {"top", "bottom", "left", "right", "center"}
+_SPECK = 0.1  # of the largest part: smaller ones do not decide where the object lies
+
 
 @dataclass(frozen=True)
 class PromptPlan:
@@ -26,6 +29,8 @@ class PromptPlan:
         sentences: one per keyword; "" for a label not asked for, or text-free.
         laterality: patient side the mask is restricted to (volumes), or None.
         level: third of the superior-inferior axis it is restricted to (volumes), or None.
+        place: cell of the 3 x 3 grid it is restricted to (images), or None; None also where several
+            objects are asked for, whose common centre a place may be.
         warnings: readable remarks.
     """
 
@@ -35,6 +40,7 @@ class PromptPlan:
     sentences: list[str]
     laterality: str | None = None
     level: str | None = None
+    place: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -92,6 +98,7 @@ def plan_prompt(
         sentences,
         spoken.laterality if volume else None,
         spoken.level if volume else None,
+        None if volume or spoken.number not in (None, 1) else spoken.location,
         tuple(remarks),
     )
 
@@ -141,9 +148,10 @@ def _photo_to_level(concepts: Concepts) -> Concepts:
 def restrict_to_prompt(
     probabilities: Tensor, plan: PromptPlan, directions: Sequence[str] | None = None
 ) -> Tensor:
-    """Remove what the prompt excludes by name: labels not asked for, the other side, other levels.
+    """Remove what the prompt excludes by name: labels not asked for, the other side, levels or places.
 
-    A connected part of a mask belongs to the side and level in which its centre lies.
+    A connected part of a mask belongs to the side, level or place in which its centre lies. Where no
+    part lies in the place of an image, parts in the cells beside it stay.
 
     Args:
         probabilities: (K, *spatial).
@@ -160,7 +168,27 @@ def restrict_to_prompt(
             result[i] = 0
         elif directions is not None and (plan.laterality or plan.level):
             result[i] *= torch.as_tensor(_parts_to_keep(result[i], plan, directions)).to(result)
+        elif plan.place is not None and result[i].ndim == 2:
+            result[i] *= torch.as_tensor(_parts_at(plan.place, result[i])).to(result)
     return result
+
+
+def _parts_at(place: str, probability: Tensor) -> np.ndarray:
+    """Boolean (W, H): the connected parts of an image's mask in `place`, else those beside it."""
+    words = set(place.split())
+    if not words <= _PHOTO_WORDS:
+        return np.ones(tuple(probability.shape), dtype=bool)
+    asked = [("right" in words) - ("left" in words), ("bottom" in words) - ("top" in words)]
+    mask = probability.cpu().numpy() > 0.5
+    parts, count = ndimage.label(mask)
+    centres = ndimage.center_of_mass(mask, parts, range(1, count + 1)) if count else []
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    away = np.zeros(count + 1, dtype=int)  # in cells; 0 for the background, which stays as it is
+    for number, centre in enumerate(centres, start=1):
+        cell = [third(x) for x in (np.asarray(centre) + 0.5) / mask.shape]
+        away[number] = np.abs(np.subtract(cell, asked)).max()
+    inside = sizes[1:][away[1:] == 0].max(initial=0) >= _SPECK * sizes[1:].max(initial=1)
+    return (away <= (0 if inside else 1))[parts]
 
 
 def _parts_to_keep(probability: Tensor, plan: PromptPlan, directions: Sequence[str]) -> np.ndarray:

@@ -25,14 +25,24 @@ LONG = 10  # batches of slices after which a bar is shown
 
 def _doubts(plan: PromptPlan, presence: Tensor) -> tuple[str, ...]:
     """A remark for each label that a prompt asks for and that is hardly found as the prompt says it."""
-    if not plan.guided:
-        return ()
     found = dict(zip(plan.keywords, presence.tolist(), strict=True))
     return tuple(
         f"the prompt may not fit this image: {keyword!r} as described is present with probability"
         f" {found[keyword]:.2f}."
         for keyword in plan.asked
         if found[keyword] < DOUBTFUL
+    )
+
+
+def _misplaced(plan: PromptPlan, everywhere: Tensor, kept: Tensor) -> tuple[str, ...]:
+    """A remark for each label whose mask lies elsewhere than in the place that the prompt names."""
+    if plan.place is None:
+        return ()
+    before, after = ((p.flatten(1) > 0.5).any(dim=1).tolist() for p in (everywhere, kept))
+    return tuple(
+        f"the prompt may not fit this image: {keyword!r} is found, but not in or beside the {plan.place}."
+        for keyword, was, stayed in zip(plan.keywords, before, after, strict=True)
+        if keyword in plan.asked and was and not stayed
     )
 
 
@@ -218,17 +228,20 @@ class ConceptInferer(Inferer):
             total = total + stack / len(encoded.stacks)
             presences.append(presence)
             students.append(student)
-        if plan.guided:
-            total = restrict_to_prompt(total, plan, RAS_DIRECTIONS if volume else None)
         presence = torch.cat(presences)
         highest = presence.amax(dim=0)
+        doubts = ()
+        if plan.guided:
+            everywhere = total
+            total = restrict_to_prompt(total, plan, RAS_DIRECTIONS if volume else None)
+            doubts = _doubts(plan, highest) + _misplaced(plan, everywhere, total)
         return Prediction(
             total,
             highest,
             self._read_out(network, torch.cat(students), presence),
             plan.asked,
             plan.sentences,
-            plan.warnings + _doubts(plan, highest) + self._size_warnings(encoded),
+            plan.warnings + doubts + self._size_warnings(encoded),
         )
 
     def _size_warnings(self, encoded: EncodedImage) -> tuple[str, ...]:

@@ -123,7 +123,7 @@ def test_labels_not_asked_for_are_empty():
 
 
 def test_labels_of_an_image_are_restricted_by_name_alone():
-    probabilities = torch.rand(2, 6, 8)
+    probabilities = torch.rand(2, 6, 8) / 2
     plan = plan_prompt("anterior hippocampus in the left", HIPPOCAMPUS)
     result = restrict_to_prompt(probabilities, plan)
     assert torch.equal(result[0], probabilities[0])
@@ -220,3 +220,55 @@ def test_a_prompt_for_none_empties_every_mask():
     plan = plan_prompt("no polyp", ["polyp"])
     assert plan.guided and plan.asked == ()
     assert float(restrict_to_prompt(torch.ones(1, 4, 4), plan).sum()) == 0
+
+
+def spots(*cells, size=2):
+    """An image's probabilities (1, 18, 18) with spots in cells (column, row) of the 3 x 3 grid."""
+    image = torch.full((1, 18, 18), 0.1)
+    for column, row in cells:
+        image[0, 6 * column + 2 : 6 * column + 2 + size, 6 * row + 2 : 6 * row + 2 + size] = 0.9
+    return image
+
+
+def at(prompt, image):
+    """Where the mask of an image restricted to a prompt is."""
+    return restrict_to_prompt(image, plan_prompt(prompt, POLYP))[0] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("place", "cell"),
+    [("lower left", (0, 2)), ("right", (2, 1)), ("top", (1, 0)), ("center", (1, 1))],
+)
+def test_of_several_objects_in_an_image_the_one_in_the_place_stays(place, cell):
+    everything = spots((0, 2), (2, 1), (1, 0), (1, 1))
+    kept = at(f"polyp in the {place}", everything)
+    assert torch.equal(kept, spots(cell)[0] > 0.5)
+    assert torch.equal(at("1 polyp", everything), everything[0] > 0.5)
+
+
+def test_where_none_lies_in_the_place_those_beside_it_stay():
+    image = spots((0, 0), (2, 2))
+    assert torch.equal(at("polyp in the left", image), spots((0, 0))[0] > 0.5)
+    assert torch.equal(at("polyp in the center", image), image[0] > 0.5)
+    assert not at("polyp in the right", spots((0, 0))).any()
+
+
+def test_a_speck_in_the_place_does_not_displace_the_object_beside_it():
+    image = torch.maximum(spots((0, 1), size=4), spots((0, 0), size=1))  # 16 pixels, and 1
+    assert at("polyp in the top left", image).sum() == 17
+    assert at("polyp in the left", image).sum() == 16
+
+
+def test_the_place_of_several_objects_is_their_common_centre_and_restricts_nothing():
+    image = spots((0, 1), (2, 1))
+    assert torch.equal(at("2 polyps in the center", image), image[0] > 0.5)
+    assert plan_prompt("many polyps on the left side", POLYP).place is None
+
+
+def test_the_background_is_not_touched_and_patient_directions_restrict_no_image():
+    image = spots((0, 0), (2, 2))
+    result = restrict_to_prompt(image, plan_prompt("polyp in the top left", POLYP))
+    assert torch.equal(result[image < 0.5], image[image < 0.5])
+    slices = plan_prompt("anterior hippocampus in the posterior", HIPPOCAMPUS)
+    assert slices.place == "posterior"
+    assert torch.equal(restrict_to_prompt(image.expand(2, 18, 18), slices)[0], image[0])

@@ -239,6 +239,18 @@ def test_a_prompt_that_hardly_fits_is_remarked_on_and_the_student_is_not(net):
     assert inferer.decode(encoded, net).warnings == ()
 
 
+def test_a_mask_elsewhere_than_asked_is_emptied_with_a_remark(net):
+    logits = torch.full((1, 1, 64, 64), -9.0)
+    logits[..., 4:9, 50:60] = 9.0  # lower left
+    net.decode = lambda encoding, condition: (logits, torch.tensor([[9.0]]))
+    encoded = ConceptInferer().encode(torch.rand(3, 64, 64), net)
+    right = ConceptInferer().decode(encoded, net, prompt="polyp in the lower left")
+    assert right.probabilities.amax() > 0.5 and right.warnings == ()
+    wrong = ConceptInferer().decode(encoded, net, prompt="polyp in the upper right")
+    assert wrong.probabilities.amax() < 0.5
+    assert "'polyp' is found, but not in or beside the top right" in wrong.warnings[0]
+
+
 def test_only_what_was_asked_for_is_remarked_on(volume_net):
     volume_net.presence[-1].bias.data.fill_(-5.0)
     volume = torch.rand(1, 24, 20, 12)

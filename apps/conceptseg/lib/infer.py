@@ -170,7 +170,7 @@ class InteractiveTask(ConceptTask):
     def __init__(self, model: ServedModel) -> None:
         bundle = model.bundle
         config = {
-            "prompt_strength": default_config(bundle)["prompt_strength"],
+            "prompt_strength": 1.0,  # what is measured in marks needs no second opinion
             "roi": "",
             "uncertainty": False,
         }
