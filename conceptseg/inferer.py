@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -108,6 +108,8 @@ class ConceptInferer(Inferer):
         slice_context: neighbouring slices on each side, as trained.
         batch_size: slices encoded at a time, fewer where they are large.
         minimum_size: images are padded at least to this many pixels per axis, as trained.
+        keep_to_place: in an image, a prompt that names a place keeps the parts of the mask that lie there,
+            or beside it if none does; False leaves places to the network alone.
         progress: show a bar with the time left while a large volume is segmented.
 
     Example::
@@ -126,6 +128,7 @@ class ConceptInferer(Inferer):
         slice_context: int = 2,
         batch_size: int = 16,
         minimum_size: int = 0,
+        keep_to_place: bool = True,
         progress: bool = False,
     ) -> None:
         super().__init__()
@@ -140,6 +143,7 @@ class ConceptInferer(Inferer):
         self.slice_context = slice_context
         self.batch_size = batch_size
         self.minimum_size = minimum_size
+        self.keep_to_place = keep_to_place
         self.progress = progress
 
     def copy(self, **changes: Any) -> ConceptInferer:
@@ -217,6 +221,8 @@ class ConceptInferer(Inferer):
         volume = len(encoded.spatial_shape) == 3
         prompt = prompt if prompt is not None else self.prompt
         plan = plan_prompt(prompt, network.keywords, volume, descriptors=network.descriptors)
+        if not self.keep_to_place:
+            plan = replace(plan, place=None)
         teacher = self._teacher(plan, network)
         total, presences, students = 0, [], []
         for i, (axis, batches, inner) in enumerate(encoded.stacks):

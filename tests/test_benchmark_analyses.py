@@ -126,6 +126,7 @@ def test_sensitivity_is_one_for_a_network_that_obeys_and_zero_for_one_that_ignor
     summary = summarize_sensitivity(rows)
     assert summary["pairs"] == 3  # one natural, two composed
     assert (summary["all"], summary["natural"], summary["composed"]) == (share,) * 3
+    assert summary["as_served"] == 1  # the inferer removes what lies elsewhere
 
 
 def test_volumes_have_no_place_to_ask_for():
@@ -163,8 +164,12 @@ def test_robustness_rows_of_a_network_that_obeys():
     assert summary["over_long"]["refused"] == 0
 
 
-def test_a_network_that_ignores_a_contradiction_does_not_flag_it():
-    summary = summarize_robustness(prompt_robustness(tester(obeys=False), [photo("one", LEFT)]))
+def test_a_contradiction_that_the_network_ignores_is_flagged_by_the_place_alone():
+    ignoring = tester(obeys=False)
+    summary = summarize_robustness(prompt_robustness(ignoring, [photo("one", LEFT)]))
+    assert (summary["contradictory"]["dice"], summary["contradictory"]["flagged"]) == (0, 1)
+    ignoring.inferer.keep_to_place = False
+    summary = summarize_robustness(prompt_robustness(ignoring, [photo("one", LEFT)]))
     assert summary["contradictory"]["dice"] == pytest.approx(1)
     assert summary["contradictory"]["flagged"] == 0
 

@@ -237,7 +237,7 @@ def test_the_checks_find_what_is_wrong(exported, tmp_path):
     (folder / "big.bin").write_bytes(bytes(26 << 20))
     meta = folder / "configs" / "metadata.json"
     content = json.loads(meta.read_text())
-    content["version"], content["numpy_version"] = "0.2.0", ">=1.26"
+    content["version"], content["numpy_version"] = "0.3.0", ">=1.26"
     content["required_packages_version"].pop("scipy")
     meta.write_text(json.dumps(content))
     (folder / "LICENSE").write_text("All rights reserved")

@@ -63,11 +63,17 @@ def analyse(matrix: Matrix, places: Places, repeat: bool = False) -> None:
 
 
 def summarize_sensitivity(rows: Rows) -> dict[str, Any]:
-    """Share of pairs in which the prompt was followed, by set and over all; None without pairs."""
+    """Share of pairs in which the prompt was followed, by set, over all and as served; None without pairs."""
     sets = dict.fromkeys(row["set"] for row in rows)
     shares = {name: _share(r["followed"] for r in rows if r["set"] == name) for name in sets}
     counts = {f"{name}_pairs": sum(r["set"] == name for r in rows) for name in sets}
-    return {"all": _share(r["followed"] for r in rows), "pairs": len(rows), **shares, **counts}
+    served = _share(r["followed_as_served"] for r in rows)
+    all_pairs = {
+        "all": _share(r["followed"] for r in rows),
+        "as_served": served,
+        "pairs": len(rows),
+    }
+    return {**all_pairs, **shares, **counts}
 
 
 def summarize_absence(rows: Rows) -> dict[str, Any]:
@@ -121,7 +127,7 @@ def analysis_tables(group: Group, store: RunStore) -> list[tuple[str, list[str],
     for entry in group.entries.values():
         found = {name: _read(entry.records, store, name) for name in ANALYSES}
         rows = [
-            [f"followed, {key}", points(value), ""]
+            [f"followed, {key.replace('_', ' ')}", points(value), ""]
             for key, value in _means(found["sensitivity"]).items()
             if not key.endswith("pairs")
         ]

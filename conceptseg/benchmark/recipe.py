@@ -64,9 +64,8 @@ def read_config(
     rate = {} if learning_rate is None else {"learning_rate": learning_rate}
     settings = {**data_set.settings, **rate, **contestant.settings}
     for key, value in settings.items():
-        parser[_resolve(parser, key)] = copy.deepcopy(
-            value
-        )  # a parsed config is rewritten in place
+        # a copy, because a parsed config is rewritten in place
+        parser[_resolve(parser, key)] = copy.deepcopy(value)
     parser["seed"] = spec.seed
     parser["patience"] = 0  # every contestant uses its whole budget
     for section in ("train", "validate"):
