@@ -74,8 +74,8 @@ def train(options: argparse.Namespace, concepts: Path, arm: str, seed: int) -> d
         "val_interval": max(1, options.epochs // 4),
         "network_def#backbone#feature_channels": channels,
         "network_def#decoder#feature_channels": channels,
-        "train#random_transforms#7#component_share": 0,
-        "train#random_transforms#7#contradiction_share": 0,
+        "train#random_transforms#8#component_share": 0,
+        "train#random_transforms#8#contradiction_share": 0,
     }
     if ARMS[arm]:
         overrides |= {"concepts_file": concepts.resolve(), "concepts_geometry": ARMS[arm]}

@@ -9,13 +9,11 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..concepts import concepts_to_sentence
+from ..negatives import parts_beside, scaled_part
 from .asking import ask, describe
 from .testing import TestCase, Tester
-
-_LEAST = 0.3  # of an axis: narrower empty parts say little
 
 
 def absent_class(tester: Tester, cases: Sequence[TestCase]) -> list[dict[str, Any]]:
@@ -65,17 +63,13 @@ def beside(image: Tensor, mask: np.ndarray) -> Tensor | None:
 
     A part of a 2-D image is scaled to the image's size.
     """
-    best, size = None, 0.0
-    for axis, length in enumerate(mask.shape):
-        hit = np.flatnonzero(mask.any(axis=tuple(i for i in range(mask.ndim) if i != axis)))
-        for start, stop in ((0, int(hit[0])), (int(hit[-1]) + 1, length)):
-            share = (stop - start) / length
-            if share >= _LEAST and share > size:
-                best, size = (axis + 1, start, stop - start), share
-    if best is None:
+    parts = parts_beside(mask)
+    if not parts:
         return None
     plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-    part = plain.narrow(*best)
+    axis, start, length = parts[0]
     if mask.ndim == 2:
-        part = F.interpolate(part[None], mask.shape, mode="bilinear", align_corners=False)[0]
+        part = scaled_part(plain, axis, start, length)
+    else:
+        part = plain.narrow(axis + 1, start, length)
     return MetaTensor(torch.as_tensor(part), meta=getattr(image, "meta", None))
