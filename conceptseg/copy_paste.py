@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, RandomizableTransform
 from scipy import ndimage
 from torch import Tensor
+
+from .random_pair import RandPaird
 
 _TRIES = 20  # places tried for the copy
 _MARGIN = 0.25  # of the object's box, copied with it
@@ -17,7 +16,7 @@ _FEATHER_PX = 2.0  # width of the blend around the copy
 _MOST = 0.25  # of the image: larger boxes are not copied
 
 
-class RandCopyPasted(RandomizableTransform, MapTransform):
+class RandCopyPasted(RandPaird):
     """Copies one object of a 2-D image, mirrored at random, to a free place of the same image.
 
     Source: Ghiasi et al., "Simple Copy-Paste is a Strong Data Augmentation Method for Instance
@@ -30,44 +29,34 @@ class RandCopyPasted(RandomizableTransform, MapTransform):
     """
 
     def __init__(self, keys: KeysCollection, prob: float = 0.3) -> None:
-        MapTransform.__init__(self, keys)
-        RandomizableTransform.__init__(self, prob)
-        if len(self.keys) != 2:
-            raise ValueError(f"expected the keys of an image and its label, got {self.keys}")
+        super().__init__(keys, prob)
 
-    def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
-        """`data` with a second object, or unchanged."""
-        result = dict(data)
-        self.randomize(None)
-        if not self._do_transform:
-            return result
-        image_key, label_key = self.keys
-        label = np.asarray(result[label_key])[0]
-        parts, count = ndimage.label(label > 0)
+    def change(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Image and label with the copy."""
+        plane = np.asarray(label)[0]
+        parts, count = ndimage.label(plane > 0)
         if not count:
-            return result
+            return image, label
         number = int(self.R.randint(count)) + 1
-        box = _with_margin(ndimage.find_objects(parts)[number - 1], label.shape)
+        box = _with_margin(ndimage.find_objects(parts)[number - 1], plane.shape)
         size = tuple(b.stop - b.start for b in box)
-        place = self._free_place(label > 0, size)
+        place = self._free_place(plane > 0, size)
         object_mask = (parts == number)[box]
         neighbours = ((parts[box] > 0) & ~object_mask).any()
-        if size[0] * size[1] > _MOST * label.size or place is None or neighbours:
-            return result
+        if size[0] * size[1] > _MOST * plane.size or place is None or neighbours:
+            return image, label
         flips = [axis for axis in (0, 1) if self.R.rand() < 0.5]
         weight = torch.as_tensor(np.flip(_weight(object_mask), flips).copy(), dtype=torch.float32)
-        values = np.flip(np.where(object_mask, label[box], 0), flips).copy()
+        values = np.flip(np.where(object_mask, plane[box], 0), flips).copy()
         target = tuple(slice(p, p + s) for p, s in zip(place, size, strict=True))
-        image = result[image_key].clone()
         copied = torch.flip(image[(slice(None), *box)], [axis + 1 for axis in flips])
-        under = image[(slice(None), *target)]
-        image[(slice(None), *target)] = under * (1 - weight) + copied * weight
-        new_label = result[label_key].clone()
+        new_image, new_label = image.clone(), label.clone()
+        under = new_image[(slice(None), *target)]
+        new_image[(slice(None), *target)] = under * (1 - weight) + copied * weight
         pasted = torch.as_tensor(values).to(new_label.dtype)
         there = new_label[(0, *target)]
         new_label[(0, *target)] = torch.where(pasted > 0, pasted, there)
-        result[image_key], result[label_key] = image, new_label
-        return result
+        return new_image, new_label
 
     def _free_place(self, taken: np.ndarray, size: tuple[int, int]) -> tuple[int, int] | None:
         """Corner of a box of `size` that meets no object; None if none is found."""

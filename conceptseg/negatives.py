@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, RandomizableTransform
 from torch import Tensor
 from torch.nn import functional as F
+
+from .random_pair import RandPaird
 
 LEAST = 0.3  # of an axis: narrower empty parts say little
 
@@ -36,7 +35,7 @@ def scaled_part(image: Tensor, axis: int, start: int, length: int) -> Tensor:
     return F.interpolate(part[None], image.shape[1:], mode="bilinear", align_corners=False)[0]
 
 
-class RandCropBesided(RandomizableTransform, MapTransform):
+class RandCropBesided(RandPaird):
     """Replaces a 2-D image by a part of it that lies beside its objects, scaled to the same size.
 
     Images whose objects leave no room, and images without an object, are left as they are.
@@ -47,21 +46,12 @@ class RandCropBesided(RandomizableTransform, MapTransform):
     """
 
     def __init__(self, keys: KeysCollection, prob: float = 0.1) -> None:
-        MapTransform.__init__(self, keys)
-        RandomizableTransform.__init__(self, prob)
-        if len(self.keys) != 2:
-            raise ValueError(f"expected the keys of an image and its label, got {self.keys}")
+        super().__init__(keys, prob)
 
-    def __call__(self, data: Mapping[Hashable, Tensor]) -> dict[Hashable, Tensor]:
-        """`data` as an image without an object, or unchanged."""
-        result = dict(data)
-        self.randomize(None)
-        if not self._do_transform:
-            return result
-        image_key, label_key = self.keys
-        parts = parts_beside(np.asarray(result[label_key])[0] > 0)
-        if parts:
-            axis, start, length = parts[int(self.R.randint(len(parts)))]
-            result[image_key] = scaled_part(result[image_key], axis, start, length)
-            result[label_key] = torch.zeros_like(result[label_key])
-        return result
+    def change(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """A part of the image, and an empty label."""
+        parts = parts_beside(np.asarray(label)[0] > 0)
+        if not parts:
+            return image, label
+        part = parts[int(self.R.randint(len(parts)))]
+        return scaled_part(image, *part), torch.zeros_like(label)
