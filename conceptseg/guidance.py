@@ -15,6 +15,7 @@ from .concepts.descriptors import Descriptors, take_descriptors
 from .concepts.orientation import third
 
 _PHOTO_WORDS = {"top", "bottom", "left", "right", "center"}
+_DOUBTFUL = 0.8  # presence under a prompt below it is remarked on; training names few wrong places
 _SPECK = 0.1  # of the largest part: smaller ones do not decide where the object lies
 
 
@@ -173,31 +174,60 @@ def restrict_to_prompt(
     return result
 
 
+def remarks_on_fit(
+    plan: PromptPlan, presence: Tensor, everywhere: Tensor, kept: Tensor
+) -> tuple[str, ...]:
+    """A remark for each label that a prompt asks for and that is hardly found as the prompt says it.
+
+    Args:
+        plan: of a prompt.
+        presence: (K,) probability that each label is there as described.
+        everywhere: (K, *spatial) probabilities under the prompt.
+        kept: what `restrict_to_prompt` left of them.
+    """
+    before, after = ((p.flatten(1) > 0.5).any(dim=1).tolist() for p in (everywhere, kept))
+    doubtful, misplaced = [], []
+    rows = zip(plan.keywords, presence.tolist(), before, after, strict=True)
+    for keyword, found, was, stayed in rows:
+        if keyword not in plan.asked:
+            continue
+        if found < _DOUBTFUL:
+            said = f"{keyword!r} as described is present with probability {found:.2f}"
+            doubtful.append(f"the prompt may not fit this image: {said}.")
+        if plan.place is not None and was and not stayed:
+            said = f"{keyword!r} is found, but not in or beside the {plan.place}"
+            misplaced.append(f"the prompt may not fit this image: {said}.")
+    return (*doubtful, *misplaced)
+
+
+def _connected(probability: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Connected parts of a mask (*spatial), numbered from 1, and their centres (N, axes) in [0, 1]."""
+    parts, count = ndimage.label(probability.cpu().numpy() > 0.5)
+    centres = ndimage.center_of_mass(parts > 0, parts, range(1, count + 1)) if count else []
+    return parts, (np.reshape(centres, (count, parts.ndim)) + 0.5) / parts.shape
+
+
 def _parts_at(place: str, probability: Tensor) -> np.ndarray:
     """Boolean (W, H): the connected parts of an image's mask in `place`, else those beside it."""
     words = set(place.split())
     if not words <= _PHOTO_WORDS:
         return np.ones(tuple(probability.shape), dtype=bool)
     asked = [("right" in words) - ("left" in words), ("bottom" in words) - ("top" in words)]
-    mask = probability.cpu().numpy() > 0.5
-    parts, count = ndimage.label(mask)
-    centres = ndimage.center_of_mass(mask, parts, range(1, count + 1)) if count else []
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)
-    away = np.zeros(count + 1, dtype=int)  # in cells; 0 for the background, which stays as it is
+    parts, centres = _connected(probability)
+    sizes = np.bincount(parts.ravel(), minlength=len(centres) + 1)
+    away = np.zeros(len(centres) + 1, dtype=int)  # in cells; 0 for the background, which stays
     for number, centre in enumerate(centres, start=1):
-        cell = [third(x) for x in (np.asarray(centre) + 0.5) / mask.shape]
-        away[number] = np.abs(np.subtract(cell, asked)).max()
+        away[number] = np.abs(np.subtract([third(x) for x in centre], asked)).max()
     inside = sizes[1:][away[1:] == 0].max(initial=0) >= _SPECK * sizes[1:].max(initial=1)
     return (away <= (0 if inside else 1))[parts]
 
 
 def _parts_to_keep(probability: Tensor, plan: PromptPlan, directions: Sequence[str]) -> np.ndarray:
     """Boolean (*spatial): the connected parts of the mask that lie where the plan says."""
-    parts, count = ndimage.label(probability.cpu().numpy() > 0.5)
-    keep = np.zeros(count + 1, dtype=bool)
-    centres = ndimage.center_of_mass(parts > 0, parts, range(1, count + 1)) if count else []
+    parts, centres = _connected(probability)
+    keep = np.zeros(len(centres) + 1, dtype=bool)
     for number, centre in enumerate(centres, start=1):
-        place = dict(zip(directions, (np.asarray(centre) + 0.5) / parts.shape, strict=True))
+        place = dict(zip(directions, centre, strict=True))
         right, up = _along(place, "right", "left"), _along(place, "superior", "inferior")
         side = "right" if right >= 0.5 else "left"
         level = ("inferior", "middle", "superior")[third(up) + 1]

@@ -13,37 +13,13 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .guidance import PromptPlan, plan_prompt, restrict_to_prompt
+from .guidance import PromptPlan, plan_prompt, remarks_on_fit, restrict_to_prompt
 from .network import ConceptSegNet, ImageEncoding
 from .slices import RAS_DIRECTIONS, pad_for, slices_to_volume, volume_to_slices
 
 CONDITIONS = ("text_free", "none")
 BATCH_PIXELS = 2**18  # of a batch of slices at most: feature maps of larger ones take gigabytes
-DOUBTFUL = 0.8  # presence under a prompt below it is remarked on; training names few wrong places
 LONG = 10  # batches of slices after which a bar is shown
-
-
-def _doubts(plan: PromptPlan, presence: Tensor) -> tuple[str, ...]:
-    """A remark for each label that a prompt asks for and that is hardly found as the prompt says it."""
-    found = dict(zip(plan.keywords, presence.tolist(), strict=True))
-    return tuple(
-        f"the prompt may not fit this image: {keyword!r} as described is present with probability"
-        f" {found[keyword]:.2f}."
-        for keyword in plan.asked
-        if found[keyword] < DOUBTFUL
-    )
-
-
-def _misplaced(plan: PromptPlan, everywhere: Tensor, kept: Tensor) -> tuple[str, ...]:
-    """A remark for each label whose mask lies elsewhere than in the place that the prompt names."""
-    if plan.place is None:
-        return ()
-    before, after = ((p.flatten(1) > 0.5).any(dim=1).tolist() for p in (everywhere, kept))
-    return tuple(
-        f"the prompt may not fit this image: {keyword!r} is found, but not in or beside the {plan.place}."
-        for keyword, was, stayed in zip(plan.keywords, before, after, strict=True)
-        if keyword in plan.asked and was and not stayed
-    )
 
 
 @dataclass
@@ -240,7 +216,7 @@ class ConceptInferer(Inferer):
         if plan.guided:
             everywhere = total
             total = restrict_to_prompt(total, plan, RAS_DIRECTIONS if volume else None)
-            doubts = _doubts(plan, highest) + _misplaced(plan, everywhere, total)
+            doubts = remarks_on_fit(plan, highest, everywhere, total)
         return Prediction(
             total,
             highest,

@@ -20,8 +20,10 @@ import time
 from pathlib import Path
 
 import torch
+from monai.bundle import ConfigParser
 
 from conceptseg.atomic import write_text_atomic
+from conceptseg.benchmark.recipe import resolve_id
 from conceptseg.extraction.tables import import_table
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "polyp_endoscopy_segmentation"
@@ -63,6 +65,8 @@ def train(options: argparse.Namespace, concepts: Path, arm: str, seed: int) -> d
     """One run: best and last text-free validation Dice, minutes."""
     folder = options.output / f"{arm}_{seed}"
     channels = [16, 32, 64, 96]
+    config = ConfigParser()
+    config.read_config(BUNDLE / "configs" / "train.yaml")
     overrides = {
         "dataset_dir": options.data.resolve(),
         "output_dir": folder.resolve(),
@@ -74,8 +78,9 @@ def train(options: argparse.Namespace, concepts: Path, arm: str, seed: int) -> d
         "val_interval": max(1, options.epochs // 4),
         "network_def#backbone#feature_channels": channels,
         "network_def#decoder#feature_channels": channels,
-        "train#random_transforms#8#component_share": 0,
-        "train#random_transforms#8#contradiction_share": 0,
+        **{
+            resolve_id(config, f"prompt#{name}_share"): 0 for name in ("component", "contradiction")
+        },
     }
     if ARMS[arm]:
         overrides |= {"concepts_file": concepts.resolve(), "concepts_geometry": ARMS[arm]}

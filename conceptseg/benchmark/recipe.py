@@ -65,7 +65,7 @@ def read_config(
     settings = {**data_set.settings, **rate, **contestant.settings}
     for key, value in settings.items():
         # a copy, because a parsed config is rewritten in place
-        parser[_resolve(parser, key)] = copy.deepcopy(value)
+        parser[resolve_id(parser, key)] = copy.deepcopy(value)
     parser["seed"] = spec.seed
     parser["patience"] = 0  # every contestant uses its whole budget
     for section in ("train", "validate"):
@@ -79,7 +79,7 @@ def read_config(
     return parser
 
 
-def _resolve(parser: ConfigParser, key: str) -> str:
+def resolve_id(parser: ConfigParser, key: str) -> str:
     """`key`, with "prompt#" replaced by the id of the transform that makes the prompts."""
     if not key.startswith("prompt#"):
         return key

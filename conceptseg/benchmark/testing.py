@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
-from monai.data import MetaTensor
 from monai.transforms import Compose
 from torch import Tensor, nn
 
@@ -80,8 +79,7 @@ class Tester:
             for row, presence in zip(rows, prediction.presence, strict=True):
                 row["presence"] = round(float(presence), 4)
             if name == TEXT_FREE:
-                plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-                unsure = uncertainty(plain, prediction, self.network, self.inferer)
+                unsure = uncertainty(image, prediction, self.network, self.inferer)
                 for row, value in zip(rows, unsure, strict=True):
                     row["uncertainty"] = value
             results[name] = (maps[name], rows)
