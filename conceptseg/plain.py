@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .backbones import BackboneOutput
 from .network import ImageEncoding, with_background
@@ -30,7 +31,8 @@ class PlainSegNet(nn.Module):
         keywords: one per label.
         network: (B, in_channels, H, W) -> (B, K, H, W).
         in_channels: image channels, neighbouring slices included.
-        divisor: image sizes must be multiples of it.
+        divisor: image sizes that `network` needs multiples of; others are padded at the right and
+            bottom with the border's values, and the logits cropped.
         foreground: share of an image's pixels that objects are expected to cover, which training starts
             from, as for `PyramidDecoder`.
     """
@@ -86,7 +88,10 @@ class PlainSegNet(nn.Module):
 
     def _logits(self, image: Tensor) -> Tensor:
         """Mask logits (B, K, H, W), around the expected share where the network says nothing."""
-        return self.network(image) + self.start
+        height, width = image.shape[2:]
+        padding = (0, -width % self.backbone.divisor, 0, -height % self.backbone.divisor)
+        logits = self.network(F.pad(image, padding, mode="replicate"))
+        return logits[..., :height, :width] + self.start
 
 
 class _PlainBackbone:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from monai.networks.nets import UNet
 from torch import nn
 
 from conceptseg.plain import PlainSegNet
@@ -30,3 +31,17 @@ def test_a_baseline_starts_from_the_expected_share_wherever_it_is_asked():
 def test_a_share_outside_its_range_is_refused(share):
     with pytest.raises(ValueError, match=r"expected a foreground share in \(0, 1\)"):
         PlainSegNet(["a"], Silent(), 3, foreground=share)
+
+
+@pytest.mark.parametrize("size", [(56, 56), (17, 33), (64, 48)])
+def test_sizes_the_network_cannot_halve_are_padded_and_cropped(size):
+    torch.manual_seed(0)
+    unet = UNet(2, 3, 2, channels=[4, 8, 8, 8, 8], strides=[2, 2, 2, 2]).eval()
+    net = PlainSegNet(["a", "b"], unet, 3)
+    image = torch.rand(2, 3, *size)
+    logits = net.encode_image(image).backbone.features[0]
+    assert logits.shape == (2, 2, *size)
+    right, bottom = -size[1] % 16, -size[0] % 16
+    wide = torch.cat([image, image[..., -1:].expand(-1, -1, -1, right)], dim=3)
+    full = torch.cat([wide, wide[..., -1:, :].expand(-1, -1, bottom, -1)], dim=2)
+    assert torch.equal(logits, unet(full)[..., : size[0], : size[1]])

@@ -228,3 +228,17 @@ def test_a_wrong_batch_is_refused(strategy, batch):
     leased, studies, _ = strategy
     with pytest.raises(HTTPException, match="'batch' from 1 to 1000"):
         leased({"client_id": "ada", "batch": batch}, studies)
+
+
+def test_an_image_offered_this_second_is_offered_again_when_it_is_the_last():
+    import time
+
+    from lib.strategies import AnyImage
+
+    studies = Studies()
+    studies.labelled = {"i0", "i1", "i2", "i3"}
+    later = int(time.time()) + 60  # the second of the offer does not end while the test runs
+    studies.get_image_info = lambda image: {"strategy": {"random": {"ts": later}}}
+    assert AnyImage()({"strategy": "random"}, studies)["id"] == "i4"
+    studies.labelled.add("i4")
+    assert AnyImage()({"strategy": "random"}, studies) is None

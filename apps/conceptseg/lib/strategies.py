@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,11 +21,26 @@ from .leased_strategy import LeasedStrategy
 from .model import ServedModel
 from .naming import choose_model
 
-__all__ = ["STRATEGIES", "MostUncertain", "choose_model", "score_image"]
+__all__ = ["STRATEGIES", "AnyImage", "MostUncertain", "choose_model", "score_image"]
 
 logger = logging.getLogger(__name__)
 
 TIME_BUDGET_S = 20.0  # clients show no progress while they wait for the next sample
+
+
+class AnyImage(Random):
+    """An unlabelled image by chance, the longer ago it was offered the likelier.
+
+    MONAI Label's own choice fails where every image left was offered within the same second.
+    """
+
+    def __call__(self, request: Mapping[str, Any], datastore) -> dict[str, Any] | None:
+        """Name and weight (seconds) of the image; None when all are labelled."""
+        try:
+            return super().__call__(request, datastore)
+        except ValueError:  # of random.choices: the weights add up to nothing
+            images = datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels"))
+            return {"id": random.choice(images), "weight": 0}
 
 
 class MostUncertain(Strategy):
@@ -91,7 +107,7 @@ def _batches(picking: PickingStrategy) -> Callable[[Mapping[str, ServedModel]], 
 
 
 _FACTORIES: dict[str, Callable[[Mapping[str, ServedModel]], Strategy]] = {
-    "random": lambda served: Random(),
+    "random": lambda served: AnyImage(),
     "first": lambda served: First(),
     "uncertainty": MostUncertain,
     **{name: _batches(p) for name, p in PACKAGE_STRATEGIES.items() if p.needs_scores},
