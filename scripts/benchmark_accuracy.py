@@ -28,7 +28,7 @@ def parse_arguments() -> argparse.Namespace:
     what.add_argument("--report", action="store_true", help="write report.html and report.md")
     what.add_argument("--speed", action="store_true", help="time inference on the CPU, interleaved")
     what.add_argument("--analyse", action="store_true", help="prompt analyses of the recorded runs")
-    what.add_argument("--tune", action="store_true", help="choose the baselines' learning rates")
+    what.add_argument("--tune", action="store_true", help="choose the learning rates")
     narrow = parser.add_argument_group("part of the matrix")
     narrow.add_argument("--only", nargs="+", metavar="CONTESTANT")
     narrow.add_argument("--set", nargs="+", metavar="DATA_SET", dest="data_sets")

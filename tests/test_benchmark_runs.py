@@ -98,7 +98,7 @@ def test_another_recipe_makes_a_record_stale_and_a_trial_stands_beside_it(finish
     assert trial.name == "ours@faster_one"
     other = dataclasses.replace(cells, contestants={trial.name: trial})
     assert [state_of(other, s, where) for s in other.runs()] == ["missing"]
-    assert records["ours"]["learning_rate"] == 0.001
+    assert records["ours"]["learning_rate"] == 0.002
 
 
 def test_stale_runs_are_repeated_on_request_and_the_old_record_is_kept(tmp_path, repository):
@@ -110,9 +110,9 @@ def test_stale_runs_are_repeated_on_request_and_the_old_record_is_kept(tmp_path,
     cells = dataclasses.replace(cells, contestants={"unet": changed})
     assert run_missing(cells, where) == []
     (second,) = run_missing(cells, where, repeat=("stale",))
-    assert (first["learning_rate"], second["learning_rate"]) == (0.001, 0.01)
+    assert (first["learning_rate"], second["learning_rate"]) == (0.002, 0.01)
     old = list((where.output_dir / "superseded").glob("**/record.json"))
-    assert [json.loads(p.read_text())["learning_rate"] for p in old] == [0.001]
+    assert [json.loads(p.read_text())["learning_rate"] for p in old] == [0.002]
 
 
 def test_a_failure_is_recorded_and_does_not_stop_the_rest(tmp_path, repository):

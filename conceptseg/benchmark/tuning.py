@@ -1,4 +1,4 @@
-"""The learning rate each baseline learns with: a small fixed grid, chosen on the selection cases."""
+"""The learning rate each contestant learns with: a small fixed grid, chosen on the selection cases."""
 
 from __future__ import annotations
 
