@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from .guidance import PromptPlan, plan_prompt, remarks_on_fit, restrict_to_prompt
 from .network import ConceptSegNet, ImageEncoding
-from .slices import RAS_DIRECTIONS, pad_for, slices_to_volume, volume_to_slices
+from .slices import RAS_DIRECTIONS, pad_to_multiple, slices_to_volume, volume_to_slices
 
 CONDITIONS = ("text_free", "none")
 BATCH_PIXELS = 2**18  # of a batch of slices at most: feature maps of larger ones take gigabytes
@@ -159,7 +159,7 @@ class ConceptInferer(Inferer):
             stack = (
                 image[None] if axis is None else volume_to_slices(image, axis, self.slice_context)
             )
-            stack, inner = pad_for(network.backbone.divisor, stack, self.minimum_size)
+            stack, inner = pad_to_multiple(stack, network.backbone.divisor, self.minimum_size)
             fitting = max(1, BATCH_PIXELS // (stack.shape[2] * stack.shape[3]))
             parts.append((axis, stack.split(min(self.batch_size, fitting)), inner))
         count = sum(len(batches) for _, batches, _ in parts)

@@ -22,7 +22,7 @@ from .concepts import ATTRIBUTES
 from .distillation import SelfAddingNoise, StudentHead
 from .prompts import ConceptTokenMapper, TextEncoder
 from .readout import ConceptReadout
-from .slices import pad_for, slices_to_volume, volume_to_slices
+from .slices import pad_to_multiple, slices_to_volume, volume_to_slices
 
 ABSENT_LOGIT = -20.0  # probability 2e-9: an absent object's mask is empty at any usual threshold
 PEAK_PIXELS = 4  # so many of the largest mask logits, averaged, are the mask's evidence of presence
@@ -259,7 +259,7 @@ class ConceptSegNet(nn.Module):
         results = []
         for volume in volumes:
             stack = volume_to_slices(volume, self.slice_axis, self.slice_context)
-            stack, inner = pad_for(self.backbone.divisor, stack)
+            stack, inner = pad_to_multiple(stack, self.backbone.divisor)
             logits = torch.cat([self.segment(part) for part in stack.split(self.slice_batch)])
             results.append(slices_to_volume(logits[inner], self.slice_axis))
         return torch.stack(results)

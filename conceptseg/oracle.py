@@ -12,7 +12,7 @@ from .concepts import MeasuredConcepts, concepts_to_sentence
 from .concepts.measured import is_color
 from .inferer import EncodedImage
 from .network import ConceptSegNet
-from .slices import pad_for, slice_directions, volume_to_slices
+from .slices import pad_to_multiple, slice_directions, volume_to_slices
 
 
 @torch.no_grad()
@@ -50,7 +50,7 @@ def oracle_embeddings(
         ]
         divisor = network.backbone.divisor
         images, labels = (
-            pad_for(divisor, torch.as_tensor(p), minimum_size)[0].cpu().numpy() for p in planes
+            pad_to_multiple(torch.as_tensor(p), divisor, minimum_size)[0].cpu().numpy() for p in planes
         )
         sentences = [
             _sentence(

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .backbones import BackboneOutput
 from .network import ImageEncoding, with_background
+from .slices import pad_to_multiple
 
 
 class PlainReadout:
@@ -31,8 +31,8 @@ class PlainSegNet(nn.Module):
         keywords: one per label.
         network: (B, in_channels, H, W) -> (B, K, H, W).
         in_channels: image channels, neighbouring slices included.
-        divisor: image sizes that `network` needs multiples of; others are padded at the right and
-            bottom with the border's values, and the logits cropped.
+        divisor: image sizes that `network` needs multiples of; others are padded with zeros around
+            their centre, as `ConceptInferer` does, and the logits cropped.
         foreground: share of an image's pixels that objects are expected to cover, which training starts
             from, as for `PyramidDecoder`.
     """
@@ -88,10 +88,8 @@ class PlainSegNet(nn.Module):
 
     def _logits(self, image: Tensor) -> Tensor:
         """Mask logits (B, K, H, W), around the expected share where the network says nothing."""
-        height, width = image.shape[2:]
-        padding = (0, -width % self.backbone.divisor, 0, -height % self.backbone.divisor)
-        logits = self.network(F.pad(image, padding, mode="replicate"))
-        return logits[..., :height, :width] + self.start
+        padded, inner = pad_to_multiple(image, self.backbone.divisor)
+        return self.network(padded)[inner] + self.start
 
 
 class _PlainBackbone:

@@ -11,7 +11,7 @@ from .concepts import MeasuredConcepts, concepts_to_sentence
 from .concepts.measured import is_color
 from .inferer import EncodedImage
 from .network import ConceptSegNet
-from .slices import pad_for, slice_directions, volume_to_slices
+from .slices import pad_to_multiple, slice_directions, volume_to_slices
 
 
 @torch.no_grad()
@@ -54,8 +54,8 @@ def roi_embeddings(
             images = volume_to_slices(image, axis, network.slice_context)
             regions = volume_to_slices(roi, axis)
         divisor = network.backbone.divisor
-        images = pad_for(divisor, images, minimum_size)[0]
-        regions = pad_for(divisor, regions.float(), minimum_size)[0]
+        images = pad_to_multiple(images, divisor, minimum_size)[0]
+        regions = pad_to_multiple(regions.float(), divisor, minimum_size)[0]
         embeddings = torch.cat([b.student for b in batches]).clone()  # (N, K, E)
         marked = regions.amax(dim=(2, 3)) > 0  # (N, K)
         for i in torch.nonzero(marked.any(dim=1)).flatten().tolist():

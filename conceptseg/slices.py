@@ -69,14 +69,6 @@ def pad_to_multiple(image: Tensor, divisor: int, minimum: int = 0) -> tuple[Tens
     return F.pad(image, padding), (..., *inner)
 
 
-def pad_for(divisor: int, image: Tensor, minimum: int = 0) -> tuple[Tensor, tuple]:
-    """Pad `image` (..., H, W) for an encoder of this divisor: its coarsest map has at least 2 x 2 cells.
-
-    Instance normalisation cannot work on a single cell. See `pad_to_multiple` for the result.
-    """
-    return pad_to_multiple(image, divisor, max(minimum, 2 * divisor))
-
-
 def _plain(array: Tensor) -> Tensor:
     """`array` without metadata, whose bookkeeping would cost more than the work."""
     return array.as_tensor() if isinstance(array, MetaTensor) else torch.as_tensor(array)

@@ -5,7 +5,9 @@ import torch
 from monai.networks.nets import UNet
 from torch import nn
 
+from conceptseg.inferer import ConceptInferer
 from conceptseg.plain import PlainSegNet
+from conceptseg.slices import slices_to_volume, volume_to_slices
 
 
 class Silent(nn.Module):
@@ -34,14 +36,26 @@ def test_a_share_outside_its_range_is_refused(share):
 
 
 @pytest.mark.parametrize("size", [(56, 56), (17, 33), (64, 48)])
-def test_sizes_the_network_cannot_halve_are_padded_and_cropped(size):
+def test_sizes_the_network_cannot_halve_are_padded_around_the_centre(size):
     torch.manual_seed(0)
     unet = UNet(2, 3, 2, channels=[4, 8, 8, 8, 8], strides=[2, 2, 2, 2]).eval()
     net = PlainSegNet(["a", "b"], unet, 3)
     image = torch.rand(2, 3, *size)
-    logits = net.encode_image(image).backbone.features[0]
-    assert logits.shape == (2, 2, *size)
-    right, bottom = -size[1] % 16, -size[0] % 16
-    wide = torch.cat([image, image[..., -1:].expand(-1, -1, -1, right)], dim=3)
-    full = torch.cat([wide, wide[..., -1:, :].expand(-1, -1, bottom, -1)], dim=2)
-    assert torch.equal(logits, unet(full)[..., : size[0], : size[1]])
+    height, width = (-(-max(length, 32) // 16) * 16 for length in size)
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    full = torch.zeros(2, 3, height, width)
+    inside = (..., slice(top, top + size[0]), slice(left, left + size[1]))
+    full[inside] = image
+    trained = net(image, targets={})["logits"]
+    assert torch.equal(trained, unet(full)[inside])
+
+
+def test_a_slice_is_padded_in_training_as_it_is_in_testing():
+    torch.manual_seed(0)
+    unet = UNet(2, 3, 1, channels=[4, 8, 8, 8, 8], strides=[2, 2, 2, 2]).eval()
+    net = PlainSegNet(["a"], unet, 3)
+    volume = torch.rand(1, 1, 41, 35, 4)
+    tested = ConceptInferer(slice_axes=(2,), slice_context=1)(volume, net)
+    stacks = volume_to_slices(volume[0], axis=2, context=1)
+    trained = slices_to_volume(net(stacks, targets={})["logits"].sigmoid(), axis=2)
+    assert torch.allclose(tested[0, 1:], trained, atol=1e-5)

@@ -11,7 +11,7 @@ from ..concepts import MeasuredConcepts, concepts_to_sentence
 from ..inferer import ConceptInferer, EncodedImage, Prediction
 from ..network import ConceptSegNet
 from ..oracle import oracle_embeddings
-from ..slices import pad_for, slice_directions, volume_to_slices
+from ..slices import pad_to_multiple, slice_directions, volume_to_slices
 
 TEXT_FREE = "text_free"
 # Attributes said of the reference mask. All of them is the oracle; the place alone, or nothing but
@@ -94,7 +94,7 @@ def roi_embeddings(
         images = image[None] if axis is None else volume_to_slices(image, axis, context)
         labels = label[None] if axis is None else volume_to_slices(label, axis)
         images, labels = (
-            pad_for(network.backbone.divisor, torch.as_tensor(p), minimum_size)[0]
+            pad_to_multiple(torch.as_tensor(p), network.backbone.divisor, minimum_size)[0]
             for p in (images, labels)
         )
         masks = torch.cat(
