@@ -50,7 +50,8 @@ def oracle_embeddings(
         ]
         divisor = network.backbone.divisor
         images, labels = (
-            pad_to_multiple(torch.as_tensor(p), divisor, minimum_size)[0].cpu().numpy() for p in planes
+            pad_to_multiple(torch.as_tensor(p), divisor, minimum_size)[0].cpu().numpy()
+            for p in planes
         )
         sentences = [
             _sentence(

@@ -172,7 +172,7 @@ def combination(size: str, place: str) -> np.ndarray:
     return concept_indices([{"number": "1", "size": size, "location": place}])
 
 
-def test_concept_coverage_picks_what_no_annotated_case_shows_and_says_so():
+def test_concept_coverage_prefers_what_no_annotated_case_shows_and_says_so():
     records = [
         make_record(f"common_{i:02d}", concepts=combination("large", "center")) for i in range(20)
     ]
@@ -180,10 +180,20 @@ def test_concept_coverage_picks_what_no_annotated_case_shows_and_says_so():
         make_record(f"new_{i}", concepts=combination("small", "bottom left")) for i in range(3)
     ]
     pool = make_pool(records, labelled={f"common_{i:02d}": None for i in range(5)})
-    first, second, third = STRATEGIES["concept_coverage"].pick(pool, 3)
-    assert first.name.startswith("new") and "no such case annotated yet" in first.reason
-    assert any(word in first.reason for word in ("small", "lower left"))
-    assert {second.name[:3], third.name[:3]} == {"new", "com"} or second.name.startswith("new")
+    first = [STRATEGIES["concept_coverage"].pick(pool, 1, seed=seed)[0] for seed in range(400)]
+    new = [pick for pick in first if pick.name.startswith("new")]
+    # one of three among three drawn of eighteen: 1 - C(15, 3) / C(18, 3); one in six by chance alone
+    assert len(new) / len(first) == pytest.approx(0.442, abs=0.08)
+    for pick in new:
+        assert "no such case annotated yet" in pick.reason
+        assert any(word in pick.reason for word in ("small", "lower left"))
+    assert all("only 5 such cases" in pick.reason for pick in first if pick not in new)
+
+
+def test_concept_coverage_never_picks_a_case_twice():
+    records = [make_record(f"c{i}", concepts=combination("large", "center")) for i in range(9)]
+    picks = STRATEGIES["concept_coverage"].pick(make_pool(records, labelled=["c0"]), 20)
+    assert sorted(pick.name for pick in picks) == [f"c{i}" for i in range(1, 9)]
 
 
 def test_concept_coverage_counts_measured_concepts_of_annotated_cases():
