@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from monai.networks.blocks import Convolution
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+def foreground_logit(share: float) -> float:
+    """Logit of the share of an image's pixels that objects are expected to cover.
+
+    Raises:
+        ValueError: a share outside (0, 1).
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"expected a foreground share in (0, 1), got {share}")
+    return math.log(share / (1 - share))
 
 
 class FiLM(nn.Module):
@@ -69,8 +81,7 @@ class PyramidDecoder(nn.Module):
         foreground: float = 0.5,
     ) -> None:
         super().__init__()
-        if not 0 < foreground < 1:
-            raise ValueError(f"expected a foreground share in (0, 1), got {foreground}")
+        start = foreground_logit(foreground)
         self.stride = stride
         self.skip = skip
         self.map_size = map_size
@@ -88,7 +99,7 @@ class PyramidDecoder(nn.Module):
         self.refine = self._block(channels[0], channels[0], norm)
         self.head = nn.Conv2d(channels[0], stride**2, 1)
         with torch.no_grad():
-            self.head.bias += torch.logit(torch.tensor(foreground))
+            self.head.bias += start
 
     @staticmethod
     def _block(in_channels: int, out_channels: int, norm: str) -> nn.Module:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from .backbones import BackboneOutput
+from .decoder import foreground_logit
 from .network import ImageEncoding, with_background
 from .slices import pad_to_multiple
 
@@ -46,9 +46,7 @@ class PlainSegNet(nn.Module):
         foreground: float = 0.5,
     ) -> None:
         super().__init__()
-        if not 0 < foreground < 1:
-            raise ValueError(f"expected a foreground share in (0, 1), got {foreground}")
-        self.start = math.log(foreground / (1 - foreground))
+        self.start = foreground_logit(foreground)
         self.keywords = tuple(keywords)
         self.network = network
         self.backbone = _PlainBackbone(in_channels, divisor)
