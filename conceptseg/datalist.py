@@ -14,7 +14,7 @@ from monai.utils import ensure_tuple
 
 from .atomic import write_text_atomic
 from .datalist_layouts import PATH_KEYS, SECTIONS, Datalist, images_below, read_layout
-from .image_formats import ACCEPTED_PATTERNS, image_kind
+from .image_formats import ACCEPTED_PATTERNS, case_name, image_kind
 from .image_io import ConceptImageReader
 
 logger = logging.getLogger(__name__)
@@ -175,15 +175,15 @@ def _write_split(split_file: Path, dataset_dir: Path, sections: Datalist, seed: 
 
 
 def _read_split(split_file: Path, dataset_dir: Path) -> Datalist:
-    """Read a split written earlier; refuse it when files of it are missing."""
+    """Read a split written earlier; refuse it when files of it are missing.
+
+    A published split names the cases of a data set whose copies differ in folders and file types
+    ("imagesTr", ".png" for ".jpg"): where files are missing, cases are found by their names.
+    """
     sections = read_layout(split_file, base_dir(dataset_dir))
-    paths = [
-        path
-        for cases in sections.values()
-        for case in cases
-        for key in PATH_KEYS
-        for path in ensure_tuple(case.get(key, ()))
-    ]
+    if not all(Path(path).exists() for path in _paths(sections)):
+        sections = _found_by_name(sections, dataset_dir)
+    paths = _paths(sections)
     missing = [path for path in paths if not Path(path).exists()]
     if missing:
         raise FileNotFoundError(
@@ -194,6 +194,43 @@ def _read_split(split_file: Path, dataset_dir: Path) -> Datalist:
     counts = ", ".join(f"{len(cases)} {section}" for section, cases in sections.items())
     logger.info("Split read from '%s': %s. Delete the file to draw again.", split_file, counts)
     return sections
+
+
+def _paths(sections: Datalist) -> list[str]:
+    """All files that the sections name."""
+    return [
+        path
+        for cases in sections.values()
+        for case in cases
+        for key in PATH_KEYS
+        for path in ensure_tuple(case.get(key, ()))
+    ]
+
+
+def _found_by_name(sections: Datalist, dataset_dir: Path) -> Datalist:
+    """The same sections with the files that the data set has for cases of these names.
+
+    They come back as they are where a case is missing, or its name stands for several.
+    """
+    try:
+        found = read_layout(dataset_dir)
+    except (ValueError, FileNotFoundError):
+        return sections
+    there: dict[str, list[dict[str, Any]]] = {}
+    for case in (case for cases in found.values() for case in cases):
+        there.setdefault(_name_of(case), []).append(case)
+    if any(len(there.get(_name_of(case), ())) != 1 for part in sections.values() for case in part):
+        return sections
+    logger.info("Files of the split are named otherwise here: found by the names of the cases.")
+    return {
+        section: [case | there[_name_of(case)][0] for case in cases]
+        for section, cases in sections.items()
+    }
+
+
+def _name_of(case: Mapping[str, Any]) -> str:
+    """Name of a case, that of its first image."""
+    return case_name(ensure_tuple(case["image"])[0])
 
 
 def load_datalist(

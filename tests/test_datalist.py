@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -229,6 +230,25 @@ def test_a_split_with_missing_files_is_refused(tmp_path):
     (tmp_path / "data" / "masks" / "2.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"1 missing, for example .*masks/2\.png"):
         folder_datalist(tmp_path / "data", split)
+
+
+def test_a_published_split_fits_copies_with_other_folders_and_file_types(tmp_path):
+    write_pairs(tmp_path / "here", range(5))
+    split = tmp_path / "split.json"
+    first = folder_datalist(tmp_path / "here", split, test_fraction=0.2)
+    for kind, folder in (("images", "imagesTr"), ("masks", "labelsTr")):
+        (tmp_path / "there" / folder).mkdir(parents=True)
+        for file in (tmp_path / "here" / kind).iterdir():
+            shutil.copy(file, tmp_path / "there" / folder / f"{file.stem}.bmp")
+    second = folder_datalist(tmp_path / "there", split)
+    for section, cases in first.items():
+        stems = [Path(case["image"]).stem for case in cases]
+        assert [Path(case["image"]).stem for case in second[section]] == stems
+        assert all("/labelsTr/" in case["label"] for case in second[section])
+    (tmp_path / "there" / "imagesTr" / "0.bmp").unlink()
+    (tmp_path / "there" / "labelsTr" / "0.bmp").unlink()
+    with pytest.raises(FileNotFoundError, match=r"10 missing"):
+        folder_datalist(tmp_path / "there", split)
 
 
 def test_a_damaged_split_is_refused(tmp_path):
