@@ -44,7 +44,8 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="small images and network, for a CPU")
     parser.add_argument(
         "--set",
-        nargs="*",
+        nargs="+",
+        action="extend",
         default=[],
         metavar="ID=VALUE",
         help="config values, as keywords=[wound]",

@@ -3,8 +3,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python="${PYTHON:-python3}"
-if ! "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'; then
-    echo "expected Python 3.10 to 3.12 as $python, got $("$python" --version 2>&1); set PYTHON" >&2
+if ! "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))'; then
+    echo "expected Python 3.11 or 3.12 as $python, got $("$python" --version 2>&1); set PYTHON" >&2
     exit 1
 fi
 stamp=.venv/installed_requirements

@@ -168,6 +168,16 @@ def test_training_and_inference_build_the_same_network(repository, name):
 
 
 @pytest.mark.parametrize("name", BUNDLES)
+def test_several_processes_start_as_one_does(repository, name):
+    configs = repository / "bundles" / name / "configs"
+    one, several = ConfigParser(), ConfigParser()
+    one.read_config(str(configs / "train.yaml"))
+    several.read_config([str(configs / "train.yaml"), str(configs / "multi_gpu_train.yaml")])
+    for step in one["initialize"]:  # pre-trained weights were left out once
+        assert step in several["initialize"]
+
+
+@pytest.mark.parametrize("name", BUNDLES)
 @pytest.mark.parametrize("config, kind", [("train.yaml", "train"), ("inference.yaml", "infer")])
 def test_standard_ids_are_all_there(bundles, name, config, kind, tmp_path):
     data = write_cases(name, tmp_path / "data", 4)

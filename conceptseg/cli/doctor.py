@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from .dicomweb import probe
 
-PYTHONS = ((3, 10), (3, 12))
+PYTHONS = ((3, 11), (3, 12))
 # Versions that break what they meet; found by running them (see the README of the app).
 TRAPS = (
     ("dicomweb-client<0.60", "monailabel", "MONAI Label 0.8.5 does not start with newer ones"),

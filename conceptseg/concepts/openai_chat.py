@@ -79,6 +79,10 @@ class OpenAIChat:
                 f"expected a server and a model, got {url!r} and {self.name!r}; give base_url and"
                 " model, or set OPENAI_BASE_URL and OPENAI_MODEL"
             )
+        if not isinstance(allow_remote, bool):  # "false" of a command line would count as true
+            raise ValueError(
+                f"expected allow_remote to be True or False, got {allow_remote!r}; write it with a capital"
+            )
         self.is_remote = not is_loopback(url)
         if self.is_remote and not allow_remote:
             raise ValueError(

@@ -23,7 +23,7 @@ python -m monai.bundle run --config_file "['BUNDLE/configs/inference.yaml','BUND
 odd, what was left out and why). A killed run goes on where it stopped. `--split FOLDER` takes public split files (medvlsm's
 `anns` folders, CSV with a column `img_name`, text) in place of the card's split. With a card the weights go to
 `BUNDLE/models/NAME/model.pt`, so that those of the bundle stay. A copy of a card with other keywords or
-patterns works by its path, in both commands.
+patterns works by its path, in all of these commands.
 
 All layouts were built from public descriptions of the sets, and tested in miniature; none of the full downloads was
 at hand. What could not be verified says so in the card's notes.
@@ -69,12 +69,11 @@ def _anchor(card: DatasetCard) -> str:
 
 def _section(card: DatasetCard) -> str:
     """A card's section of the page."""
-    bundle = card.bundle.split("_segmentation")[0]
     lines = [f"## {card.title}", "", card.layout.strip(), ""]
     lines += [f"- Archives: {', '.join(card.archives)}", f"- Split: {card.split.text.strip()}"]
     if card.split.public_files:
         lines.append(f"- Public split files: {card.split.public_files}")
-    lines.append(f"- Bundle: {bundle}, {'colour' if card.color else 'grey'} {card.form}s")
+    lines.append(f"- Bundle: `{card.bundle}`, {'colour' if card.color else 'grey'} {card.form}s")
     lines += [f"- {note}" for note in card.notes]
     lines += [f"- Obtain: {card.obtain}", f"- Cite: {card.citation.strip()}", ""]
     return "\n".join(lines)

@@ -86,7 +86,7 @@ def certificate(key, tmp_path_factory) -> tuple:
 
     folder = tmp_path_factory.mktemp("tls")
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -75,14 +75,15 @@ def test_empty_labels_alone_cannot_validate(case):
 
 
 def test_both_sections_get_a_case_and_cases_stay_on_their_side():
-    cases = [{"image": f"/studies/{i}.nii.gz", "label": ""} for i in range(12)]
+    cases = [{"image": f"/studies/{i}.nii.gz", "label": ""} for i in range(400)]
     for share in (0.01, 0.5, 0.99):
         small = split_cases(cases[:2], share)
         assert len(small["training"]) == len(small["validation"]) == 1
-    before, after = split_cases(cases[:10], 0.2), split_cases(cases, 0.2)
-    assert len(before["validation"]) == 2
-    fixed = {c["image"] for c in before["training"]} & {c["image"] for c in after["training"]}
-    assert len(fixed) >= 7  # not a new shuffle
+    sections = split_cases(cases, 0.2)
+    assert 60 < len(sections["validation"]) < 100
+    for count in range(20, 400, 20):
+        for section, members in split_cases(cases[:count], 0.2).items():
+            assert all(case in sections[section] for case in members)
 
 
 def test_concepts_are_measured_for_every_saved_label(case):

@@ -46,7 +46,7 @@ class AnyImage(Random):
 class MostUncertain(Strategy):
     """The unlabelled image whose text-free mask is least certain.
 
-    Scores are size-normalised entropies, remembered per image and weights. Images that cannot be
+    Scores are the model's `uncertainty`, remembered per image and weights. Images that cannot be
     scored within the time budget wait for the next call.
 
     Args:
@@ -54,7 +54,9 @@ class MostUncertain(Strategy):
     """
 
     def __init__(self, served: Mapping[str, ServedModel]) -> None:
-        super().__init__("The image whose mask is least certain (entropy per object voxel)")
+        super().__init__(
+            "The image whose mask is least certain (that of its mirror image differs most)"
+        )
         self.served = served
         self.scores: dict[tuple[str, str, str], float] = {}
 

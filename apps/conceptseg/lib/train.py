@@ -216,14 +216,19 @@ class TrainingTask(TrainTask):
 
 
 def split_cases(cases: list[dict[str, Any]], share: float) -> dict[str, list[dict[str, Any]]]:
-    """Cases by section; by a hash of the names, so that a case stays on its side while cases are added.
+    """Cases by section; each by a hash of its own name, so that it stays on its side while cases are added.
 
     Args:
         cases: image and label paths, at least two.
-        share: of the cases to validate on, 0 to 1; at least one validates and one trains.
+        share: of the cases to validate on, 0 to 1, nearly; at least one validates and one trains.
     """
-    order = sorted(cases, key=lambda c: hashlib.sha1(Path(c["image"]).name.encode()).hexdigest())
-    count = min(len(order) - 1, max(1, round(share * len(order))))
+
+    def place(case: dict[str, Any]) -> float:
+        digest = hashlib.sha1(Path(case["image"]).name.encode()).digest()
+        return int.from_bytes(digest, "big") / 256 ** len(digest)
+
+    order = sorted(cases, key=place)
+    count = min(len(order) - 1, max(1, sum(place(case) < share for case in order)))
     return {"training": order[count:], "validation": order[:count]}
 
 
