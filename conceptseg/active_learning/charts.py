@@ -11,6 +11,7 @@ from ..overlay import PALETTE
 WIDTH, HEIGHT = 640, 360  # px
 LEFT, RIGHT, TOP, BOTTOM = 60, 190, 16, 48  # px around the plot; the legend stands on the right
 TICKS = 5
+TICK_ROOM = 45  # pixels between the middles of two texts at least
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,14 @@ def line_chart(
         'font-family="system-ui, sans-serif">'
     ]
     steps = [(left + (right - left) * i / TICKS, "") for i in range(TICKS + 1)]
-    for x, text in x_ticks or [(x, f"{x:g}") for x, _ in steps]:
+    free = WIDTH + TICK_ROOM  # pixels left of which there is room for a text
+    for x, text in reversed(x_ticks or [(x, f"{x:g}") for x, _ in steps]):
         parts.append(
             f'<line x1="{px(x):.1f}" x2="{px(x):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#eee"/>'
         )
-        parts.append(_text(px(x), HEIGHT - BOTTOM + 16, text, "middle"))
+        if px(x) <= free - TICK_ROOM:
+            parts.append(_text(px(x), HEIGHT - BOTTOM + 16, text, "middle"))
+            free = px(x)
     for i in range(TICKS + 1):
         y = low + (high - low) * i / TICKS
         parts.append(

@@ -87,7 +87,7 @@ class OpenAIChat:
         if self.is_remote and not allow_remote:
             raise ValueError(
                 f"expected a server on this machine, got {urlsplit(url).netloc}; pixels would leave it."
-                " Set allow_remote to true if they may (look for burned-in text first)"
+                " Set allow_remote to True if they may (look for burned-in text first)"
             )
         self.errors = openai
         self.max_tokens = max_tokens

@@ -47,7 +47,7 @@ class TransformersChat:
         except OSError as error:
             raise FileNotFoundError(
                 f"expected an image-text-to-text model at {self.name!r}, found none here; give a folder"
-                " that save_pretrained wrote, or allow downloads with local_files_only false"
+                " that save_pretrained wrote, or allow downloads with local_files_only False"
             ) from error
         self.model.to(self.device).eval()
         self._lock = Lock()
