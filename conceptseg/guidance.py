@@ -226,6 +226,9 @@ def _parts_to_keep(probability: Tensor, plan: PromptPlan, directions: Sequence[s
     """Boolean (*spatial): the connected parts of the mask that lie where the plan says."""
     parts, centres = _connected(probability)
     keep = np.zeros(len(centres) + 1, dtype=bool)
+    keep[0] = (
+        True  # what is no part of the mask, its soft border, is needed when it is interpolated
+    )
     for number, centre in enumerate(centres, start=1):
         place = dict(zip(directions, centre, strict=True))
         right, up = _along(place, "right", "left"), _along(place, "superior", "inferior")

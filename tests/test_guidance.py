@@ -168,6 +168,14 @@ def test_ras_and_lps_volumes_of_a_patient_keep_the_same_parts(phrase, start):
     assert bool(covered(kept).any()) == ((start >= 5) == (phrase == "on the right side"))
 
 
+def test_the_soft_border_of_a_kept_part_stays():
+    volume = box(1, 4, 4)
+    soft = torch.maximum(volume, 0.3 * volume.roll(1, 1))
+    kept = restricted(soft, "polyp on the left side")[0]
+    assert torch.equal(kept, soft)  # a part of one side, its border below 0.5 included
+    assert not covered(restricted(soft, "polyp on the right side")).any()
+
+
 @pytest.mark.parametrize("level", ["inferior", "middle", "superior"])
 @pytest.mark.parametrize("start", range(9))
 def test_levels_do_not_depend_on_the_direction_of_the_index(level, start):

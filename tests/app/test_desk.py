@@ -108,6 +108,24 @@ def test_a_saved_volume_is_measured_in_patient_axes(phantoms, tmp_path):
     assert max(Image.open(tmp_path / "small" / "case_7.png").size) <= 220
 
 
+def test_a_saved_label_is_read_in_the_values_of_its_bundle(tmp_path):
+    from types import SimpleNamespace
+
+    import nibabel as nib
+    from lib.annotations import measure, read_case
+
+    bundle = SimpleNamespace(dimension=2, keywords=("head", "tail"), labels={"head": 1, "tail": 2})
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    mask = np.zeros((30, 20, 1), dtype=np.uint8)  # as Slicer sends it: a volume of one slice
+    mask[2:8, 12:18] = 1
+    nib.save(nib.Nifti1Image(mask, np.eye(4)), tmp_path / "a.nii.gz")
+    paths = str(tmp_path / "a.png"), str(tmp_path / "a.nii.gz")
+    shown, label = read_case(*paths, bundle, {1: 2})
+    assert shown.shape[1:] == label.shape == (30, 20)
+    found = measure(shown, label, bundle, axis=2)
+    assert found["tail"]["location"] == "bottom left" and found["head"]["number"] == "0"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

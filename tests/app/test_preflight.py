@@ -13,6 +13,7 @@ from lib.options import read_options
 from lib.preflight import check_cases, measured_concepts
 from lib.scoring import on_axes_of
 from lib.train import split_cases
+from PIL import Image
 
 FISH = SimpleNamespace(
     keywords=("head", "tail"), labels={"head": 1, "tail": 2}, dimension=3, name="fish"
@@ -50,6 +51,20 @@ def test_good_labels_have_no_problems(case):
 def test_wrong_values_and_sizes_are_named_with_their_image(case, bad, words):
     (problem,), _ = check_cases([case("a"), case("bad", **bad)], [case("b")], FISH)
     assert problem.startswith("bad.nii.gz") and words in problem
+
+
+def test_photographs_take_labels_that_are_volumes_of_one_slice(tmp_path):
+    polyp = SimpleNamespace(keywords=("polyp",), labels={"polyp": 1}, dimension=2, name="polyp")
+    cases = []
+    for name in "ab":
+        Image.new("RGB", (30, 20)).save(tmp_path / f"{name}.png")
+        mask = np.zeros((30, 20, 1), dtype=np.uint8)
+        mask[2:8, 12:18] = 1
+        nib.save(nib.Nifti1Image(mask, np.eye(4)), tmp_path / f"{name}.nii.gz")
+        paths = {"image": tmp_path / f"{name}.png", "label": tmp_path / f"{name}.nii.gz"}
+        cases.append({key: str(path) for key, path in paths.items()})
+    assert check_cases(cases[:1], cases[1:], polyp) == ([], [])
+    assert "bottom left" in measured_concepts(cases, polyp)["a.png"]["polyp"]
 
 
 def test_file_that_is_no_label_is_named(case):

@@ -55,6 +55,18 @@ def test_volume_is_written_in_place_with_its_affine(tmp_path):
     assert write_renumbered({**case, "values": {}}, tmp_path)["label"] == case["label"]
 
 
+def test_cases_of_like_names_keep_their_own_labels(tmp_path):
+    made = []
+    for number, image in enumerate(("/s/1.2.840.nii.gz", "/s/1.2.841.nii.gz", "/t/1.2.840.nii.gz")):
+        label = np.zeros((3, 4, 2), dtype=np.uint8)
+        label[number] = 1
+        nib.save(nib.Nifti1Image(label, np.eye(4)), tmp_path / f"{number}.nii.gz")
+        case = {"image": image, "label": str(tmp_path / f"{number}.nii.gz"), "values": {1: 2}}
+        made.append(write_renumbered(case, tmp_path / "labels")["label"])
+    for number, path in enumerate(made):
+        assert np.asarray(nib.load(path).dataobj)[number].min() == 2
+
+
 def test_photograph_is_written_with_rows_and_columns_as_they_were(tmp_path):
     mask = np.zeros((6, 9), dtype=np.uint8)
     mask[1, 7] = 3

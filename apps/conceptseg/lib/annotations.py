@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +13,31 @@ from conceptseg.active_learning import ATTRIBUTE_NAMES
 from conceptseg.active_learning.measuring import measured_indices
 from conceptseg.atomic import atomic_path
 from conceptseg.concepts import ATTRIBUTES, number_bin
-from conceptseg.image_io import ConceptImageReader
 from conceptseg.overlay import overlay_image
 from conceptseg.readout import UNKNOWN
 
 from .bundle import Bundle
 from .corrections import Corrections
-from .preflight import label_numbers
+from .preflight import label_numbers, reader_of
+from .renumber import renumbered
 
 THUMBNAIL_PIXELS = 220
 
 
-def read_case(image: str, label: str, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
-    """Image (C, *spatial) and label map (*spatial), volumes turned to RAS; photographs in 0..1."""
+def read_case(
+    image: str, label: str, bundle: Bundle, values: Mapping[int, int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image (C, *spatial) and label map (*spatial), volumes turned to RAS; photographs in 0..1.
+
+    Args:
+        image: file.
+        label: file as the client saved it.
+        bundle: for its labels and dimension.
+        values: value in the file -> value in the bundle, as `own_values` gives them.
+    """
     arrays = []
     for path, is_label in ((image, False), (label, True)):
-        reader = ConceptImageReader(is_label=is_label)
+        reader = reader_of(bundle, is_label)
         array, meta = reader.get_data(reader.read(path))
         if bundle.dimension == 3:
             turned = Orientation("RAS", labels=None)(MetaTensor(array, affine=meta["affine"]))
@@ -36,7 +46,7 @@ def read_case(image: str, label: str, bundle: Bundle) -> tuple[np.ndarray, np.nd
     shown = arrays[0].astype(np.float32)
     if bundle.dimension == 2 and shown.shape[0] == 3:
         shown /= 255
-    return shown, label_numbers(arrays[1][0], bundle)
+    return shown, label_numbers(renumbered(arrays[1][0], values or {}), bundle)
 
 
 def values_of(indices: np.ndarray, bundle: Bundle) -> dict[str, dict[str, str]]:

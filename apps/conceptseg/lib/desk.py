@@ -23,6 +23,7 @@ from .leases import DEFAULT_MINUTES, Leases
 from .model import ServedModel
 from .problems import bad_request
 from .proposals import Proposals, read_label
+from .renumber import own_values, renumbered
 from .rounds_page import write_rounds_page
 
 logger = logging.getLogger(__name__)
@@ -116,7 +117,8 @@ class Desk:
             datastore.get_image_uri(image),
             datastore.get_label_uri(image, DefaultLabelTag.FINAL),
         )
-        shown, label = annotations.read_case(*paths, model.bundle)
+        values = own_values(info.get("label_info"), model.bundle)
+        shown, label = annotations.read_case(*paths, model.bundle, values)
         measured = annotations.measure(shown, label, model.bundle, model.inferer.slice_axes[0])
         corrections, problem = self._sent_corrections(info, model)
         event = {
@@ -132,7 +134,7 @@ class Desk:
             "concepts": measured,
             "corrected": corrections,
             "foreground_voxels": int((label > 0).sum()),
-            **self._change(image, paths[1], model),
+            **self._change(image, paths[1], values, model),
         }
         said = self._finish(image, event, datastore, model)
         try:
@@ -225,13 +227,15 @@ class Desk:
         datastore.update_label_info(image, DefaultLabelTag.FINAL, note)
         return said
 
-    def _change(self, image: str, label_file: str, model: ServedModel) -> dict[str, Any]:
+    def _change(
+        self, image: str, label_file: str, values: Mapping[int, int], model: ServedModel
+    ) -> dict[str, Any]:
         """What was proposed, and Dice between it and the label."""
         proposal = self.proposals.take(image)
         if proposal is None:
             return {"proposal": None, "dice": None, "mean_dice": None}
         mask, facts = proposal
-        saved = annotations.label_numbers(read_label(label_file), model.bundle)
+        saved = annotations.label_numbers(renumbered(read_label(label_file), values), model.bundle)
         dice = annotations.agreement(mask, saved, model.bundle)
         mean = None if dice is None else round(float(np.mean(list(dice.values()))), 4)
         return {"proposal": facts, "dice": dice, "mean_dice": mean}

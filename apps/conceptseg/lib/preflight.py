@@ -61,8 +61,8 @@ def check_cases(
 def _values(case: Mapping[str, Any], bundle: Bundle) -> set[int] | str:
     """Values of a label file, or what is wrong with it."""
     try:
-        image = _read(case["image"], False)
-        label = renumbered(_read(case["label"], True), case.get("values", {}))
+        image = _read(case["image"], False, bundle)
+        label = renumbered(_read(case["label"], True, bundle), case.get("values", {}))
     except (ValueError, OSError) as error:
         return str(error)
     if image.shape[1:] != label.shape[1:]:
@@ -87,9 +87,14 @@ def label_numbers(label: np.ndarray, bundle: Bundle) -> np.ndarray:
     return label
 
 
-def _read(path: str, is_label: bool) -> np.ndarray:
+def reader_of(bundle: Bundle, is_label: bool = False) -> ConceptImageReader:
+    """Reader of its images: for photographs, a label that a client sends as a volume of one slice is 2-D."""
+    return ConceptImageReader(is_label=is_label, spatial_dims=2 if bundle.dimension == 2 else None)
+
+
+def _read(path: str, is_label: bool, bundle: Bundle) -> np.ndarray:
     """(C, *spatial) of an image or label file."""
-    reader = ConceptImageReader(is_label=is_label)
+    reader = reader_of(bundle, is_label)
     return reader.get_data(reader.read(path))[0]
 
 
@@ -99,9 +104,9 @@ def measured_concepts(
     """Image file name -> label name -> sentence of the concepts measured in its saved label."""
     source, result = MeasuredConcepts(), {}
     for case in cases:
-        reader = ConceptImageReader()
+        reader = reader_of(bundle)
         array, meta = reader.get_data(reader.read(case["image"]))
-        label = label_numbers(_read(case["label"], True)[0], bundle)
+        label = label_numbers(_read(case["label"], True, bundle)[0], bundle)
         image = MetaTensor(array.astype(np.float32), affine=meta["affine"])
         axes = PHOTO_DIRECTIONS if bundle.dimension == 2 else directions_of(image)
         spacing = None

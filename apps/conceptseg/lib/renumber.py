@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from conceptseg.atomic import atomic_path
+from conceptseg.image_formats import case_name
 from conceptseg.image_io import ConceptImageReader
 
 from .bundle import Bundle
@@ -73,8 +75,10 @@ def write_renumbered(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     reader = ConceptImageReader(is_label=True)
     array, meta = reader.get_data(reader.read(case["label"]))
     label = renumbered(array[0], case["values"]).astype(np.uint8)
-    stem = Path(case["image"]).name.split(".")[0]
-    path = folder / f"{stem}{'.png' if meta.get('is_photo') else '.nii.gz'}"
+    mark = hashlib.sha1(str(case["image"]).encode()).hexdigest()[:8]  # names may occur twice
+    path = (
+        folder / f"{case_name(case['image'])}_{mark}{'.png' if meta.get('is_photo') else '.nii.gz'}"
+    )
     with atomic_path(path) as temporary:
         if path.suffix == ".png":
             Image.fromarray(label.T).save(temporary)
