@@ -194,10 +194,19 @@ def remarks_on_fit(
         if found < _DOUBTFUL:
             said = f"{keyword!r} as described is present with probability {found:.2f}"
             doubtful.append(f"the prompt may not fit this image: {said}.")
-        if plan.place is not None and was and not stayed:
-            said = f"{keyword!r} is found, but not in or beside the {plan.place}"
+        if was and not stayed:
+            said = f"{keyword!r} is found, but not {_where(plan)}"
             misplaced.append(f"the prompt may not fit this image: {said}.")
     return (*doubtful, *misplaced)
+
+
+def _where(plan: PromptPlan) -> str:
+    """Where a prompt looks for its objects, in words."""
+    if plan.place is not None:
+        return f"in or beside the {plan.place}"
+    side = f"on the {plan.laterality} side" if plan.laterality else ""
+    level = f"at the {plan.level} level" if plan.level else ""
+    return f"{side} {level}".strip() or "where the prompt says"
 
 
 def _connected(probability: Tensor) -> tuple[np.ndarray, np.ndarray]:

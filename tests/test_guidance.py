@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from conceptseg.guidance import plan_prompt, restrict_to_prompt
+from conceptseg.guidance import plan_prompt, remarks_on_fit, restrict_to_prompt
 
 POLYP = ("polyp",)
 HIPPOCAMPUS = ("anterior hippocampus", "posterior hippocampus")
@@ -166,6 +166,14 @@ def test_ras_and_lps_volumes_of_a_patient_keep_the_same_parts(phrase, start):
     lps = restricted(ras.flip(0, 1), f"polyp {phrase}", LPS)
     assert torch.equal(lps.flip(1, 2), kept)
     assert bool(covered(kept).any()) == ((start >= 5) == (phrase == "on the right side"))
+
+
+def test_a_side_without_the_object_is_remarked_on():
+    volume = box(9, 4, 4)[None]
+    plan = plan_prompt("polyp on the left side at the upper level", POLYP, True)
+    kept = restrict_to_prompt(volume, plan, RAS)
+    (remark,) = remarks_on_fit(plan, torch.tensor([0.9]), volume, kept)
+    assert "found, but not on the left side at the superior level" in remark
 
 
 def test_the_soft_border_of_a_kept_part_stays():

@@ -51,7 +51,7 @@ class CaseScorer:
         free = self.inferer.decode(encoded, self.network)
         students = torch.cat([b.student for _, batches, _ in encoded.stacks for b in batches])
         spatial = tuple(range(1, free.probabilities.ndim))
-        return CaseRecord(
+        record = CaseRecord(
             name=name,
             encoder=_encoder_feature(encoded),
             student=_numbers(students.mean(dim=0)),
@@ -60,6 +60,9 @@ class CaseScorer:
             concepts=readout_indices(free),
             disagreement=self._disagreement(encoded, free) if self.disagreement else None,
         )
+        return CaseRecord.from_json(
+            record.to_json()
+        )  # as it comes back from a file: picks stay the same
 
     def _disagreement(self, encoded: EncodedImage, free: Prediction) -> np.ndarray:
         """(K,) mean soft distance of the text-free mask to the masks under each saying."""

@@ -26,10 +26,12 @@ _DROPPED_HANDLERS = (
     "conceptseg.training.TrainingProgress",
 )
 METER_ID, CURVE_ID = "train#handlers#0", "validate#handlers#0"
-# modules whose code decides what a network with concepts learns
+# modules whose code decides what a plain network learns, and one with concepts
+_PLAIN_CODE = ("copy_paste", "negatives", "random_pair", "slices", "plain", "inferer")
 _CODE = (
     *("backbones", "decoder", "distillation", "engines", "losses", "network", "prompts", "readout"),
     *("slices", "training", "transforms", "concepts/measured", "concepts/sentences", "inferer"),
+    *("copy_paste", "negatives", "random_pair"),
 )
 
 
@@ -103,14 +105,13 @@ def images_per_step(parser: ConfigParser, data_set: DataSet, cases: int) -> int:
 
 
 def fingerprint(parser: ConfigParser, spec: RunSpec, contestant: Contestant) -> str:
-    """Short hash of what decides a run's result: its config, its budget and, unless plain, the code."""
+    """Short hash of what decides a run's result: its config, its budget and the code."""
     content = {k: v for k, v in parser.get().items() if k not in ("bundle_root", "seed")}
     digest = hashlib.sha1(json.dumps(content, sort_keys=True, default=str).encode())
     digest.update(f"{spec.budget} {spec.amount}".encode())
-    if not contestant.plain:
-        package = Path(__file__).resolve().parents[1]
-        for name in _CODE:
-            digest.update((package / f"{name}.py").read_bytes())
+    package = Path(__file__).resolve().parents[1]
+    for name in _PLAIN_CODE if contestant.plain else _CODE:
+        digest.update((package / f"{name}.py").read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -18,6 +18,8 @@ from .strategies import choose_model
 
 logger = logging.getLogger(__name__)
 
+_OPTIONS = ("label", "label_prompt", "prompt_strength", "roi")  # that change a mask
+
 
 def check_batch(request: Mapping[str, Any]) -> None:
     """Refuse wrong options of a batch with error 400 before it starts in the background."""
@@ -47,7 +49,7 @@ def _limit(request: Mapping[str, Any]) -> int:
 class ResumableBatch(BatchInferTask):
     """Runs a model on many images and saves each mask at once.
 
-    An image that has a label of the same tag, model, weights and prompt already is skipped, so a
+    An image that has a label of the same tag, model, weights, prompt and options already is skipped, so a
     stopped run goes on when it is started again; `overwrite` true does all of them again. One
     unreadable image does not end the run.
 
@@ -69,6 +71,7 @@ class ResumableBatch(BatchInferTask):
             "model": request.get("model"),
             "version": model.version(),
             "prompt": str(request.get("concept") or ""),
+            "options": {key: request[key] for key in _OPTIONS if request.get(key) is not None},
         }
         result: dict[str, Any] = {}
         for number, image in enumerate(images, start=1):
@@ -83,7 +86,7 @@ class ResumableBatch(BatchInferTask):
 
     @staticmethod
     def _is_done(datastore, image: str, tag: str, mark: dict[str, Any]) -> bool:
-        """True when the label of this image was made by the same model, weights and prompt."""
+        """True when the label of this image was made by the same model, weights, prompt and options."""
         if tag not in datastore.get_labels_by_image_id(image):
             return False
         return datastore.get_label_info(image, tag).get("batch") == mark

@@ -14,7 +14,7 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor
 
-from conceptseg.guidance import PromptPlan, restrict_to_prompt
+from conceptseg.guidance import PromptPlan, remarks_on_fit, restrict_to_prompt
 from conceptseg.inferer import EncodedImage, Prediction
 from conceptseg.network import ConceptSegNet
 from conceptseg.slices import RAS_DIRECTIONS
@@ -169,12 +169,14 @@ class ServedModel:
         """The text-free prediction without the classes, sides and levels that a prompt leaves out."""
         free = self.text_free(case)
         directions = RAS_DIRECTIONS if self.bundle.dimension == 3 else None
+        kept = restrict_to_prompt(free.probabilities, plan, directions)
+        remarks = remarks_on_fit(plan, free.presence, free.probabilities, kept)
         return replace(
             free,
-            probabilities=restrict_to_prompt(free.probabilities, plan, directions),
+            probabilities=kept,
             asked=plan.asked,
             prompts=plan.sentences,
-            warnings=plan.warnings + free.warnings,
+            warnings=plan.warnings + free.warnings + remarks,
         )
 
     def to_original(self, case: Case, probabilities: Tensor) -> MetaTensor:
