@@ -202,11 +202,9 @@ def remarks_on_fit(
 
 def _where(plan: PromptPlan) -> str:
     """Where a prompt looks for its objects, in words."""
-    if plan.place is not None:
-        return f"in or beside the {plan.place}"
     side = f"on the {plan.laterality} side" if plan.laterality else ""
     level = f"at the {plan.level} level" if plan.level else ""
-    return f"{side} {level}".strip() or "where the prompt says"
+    return f"{side} {level}".strip() or f"in or beside the {plan.place}"
 
 
 def _connected(probability: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -235,9 +233,7 @@ def _parts_to_keep(probability: Tensor, plan: PromptPlan, directions: Sequence[s
     """Boolean (*spatial): the connected parts of the mask that lie where the plan says."""
     parts, centres = _connected(probability)
     keep = np.zeros(len(centres) + 1, dtype=bool)
-    keep[0] = (
-        True  # what is no part of the mask, its soft border, is needed when it is interpolated
-    )
+    keep[0] = True  # the soft border around the mask, needed when it is interpolated
     for number, centre in enumerate(centres, start=1):
         place = dict(zip(directions, centre, strict=True))
         right, up = _along(place, "right", "left"), _along(place, "superior", "inferior")

@@ -52,7 +52,7 @@ def main() -> int:
     )
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    for name in ("monai", "ignite", "conceptseg.datalist"):
+    for name in ("monai", "ignite", "conceptseg.datalist_split"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         run_simulation(

@@ -129,9 +129,7 @@ def test_pixels_leave_the_machine_only_with_the_switch():
     with pytest.raises(ValueError, match="allow_remote"):
         OpenAIChat("tiny", "http://192.0.2.7/v1")
     with pytest.raises(ValueError, match="allow_remote to be True or False, got 'false'"):
-        OpenAIChat(
-            "tiny", "http://192.0.2.7/v1", allow_remote="false"
-        )  # as a command line gives it
+        OpenAIChat("tiny", "http://192.0.2.7/v1", allow_remote="false")  # of a command line
     assert OpenAIChat("tiny", "http://192.0.2.7/v1", allow_remote=True).is_remote
 
 

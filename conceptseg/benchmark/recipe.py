@@ -26,12 +26,13 @@ _DROPPED_HANDLERS = (
     "conceptseg.training.TrainingProgress",
 )
 METER_ID, CURVE_ID = "train#handlers#0", "validate#handlers#0"
-# modules whose code decides what a plain network learns, and one with concepts
-_PLAIN_CODE = ("copy_paste", "negatives", "random_pair", "slices", "plain", "inferer")
+# modules whose code decides what any network learns, a plain one, and one with concepts
+_SHARED_CODE = ("copy_paste", "negatives", "random_pair", "slices", "inferer")
+_PLAIN_CODE = (*_SHARED_CODE, "plain")
 _CODE = (
+    *_SHARED_CODE,
     *("backbones", "decoder", "distillation", "engines", "losses", "network", "prompts", "readout"),
-    *("slices", "training", "transforms", "concepts/measured", "concepts/sentences", "inferer"),
-    *("copy_paste", "negatives", "random_pair"),
+    *("training", "transforms", "concepts/measured", "concepts/sentences"),
 )
 
 

@@ -16,7 +16,7 @@ from ..atomic import write_text_atomic
 from ..concepts import concepts_to_sentence
 from ..concepts.schema import Concepts
 from ..concepts.views import view_picture
-from ..datalist import base_dir
+from ..datalist_split import base_dir
 from ..overlay import png_bytes
 from ..report import figure_html, page_html, table_html
 from ..results import directions_of, spacing_of

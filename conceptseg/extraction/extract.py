@@ -20,8 +20,8 @@ from ..concepts.asked import FusedConcepts, ModelConcepts
 from ..concepts.chat import Chat, ServerDownError
 from ..concepts.described import Answer, described
 from ..concepts.source import ConceptSource
-from ..datalist import base_dir
 from ..datalist_layouts import SECTIONS, read_layout
+from ..datalist_split import base_dir
 from ..errors import root_cause
 from ..results import directions_of, spacing_of
 from .records import AnswerLine, ConceptLine, FailureLine

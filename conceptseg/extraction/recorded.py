@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from ..concepts import Concepts, MeasuredConcepts
 from ..concepts.described import Description
 from ..concepts.orientation import grid_locations, location_word
-from ..datalist import base_dir
+from ..datalist_split import base_dir
 from .store import Described, load_concepts
 
 GEOMETRY = ("number", "location", "shape", "size", "level", "laterality", "intensity")

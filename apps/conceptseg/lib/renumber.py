@@ -76,11 +76,10 @@ def write_renumbered(case: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     array, meta = reader.get_data(reader.read(case["label"]))
     label = renumbered(array[0], case["values"]).astype(np.uint8)
     mark = hashlib.sha1(str(case["image"]).encode()).hexdigest()[:8]  # names may occur twice
-    path = (
-        folder / f"{case_name(case['image'])}_{mark}{'.png' if meta.get('is_photo') else '.nii.gz'}"
-    )
+    suffix = ".png" if meta.get("is_photo") else ".nii.gz"
+    path = folder / f"{case_name(case['image'])}_{mark}{suffix}"
     with atomic_path(path) as temporary:
-        if path.suffix == ".png":
+        if suffix == ".png":
             Image.fromarray(label.T).save(temporary)
         else:
             nibabel.save(nibabel.Nifti1Image(label, meta["affine"]), temporary)
