@@ -12,12 +12,7 @@ from conceptseg.active_learning import ATTRIBUTE_NAMES, CaseRecord
 from conceptseg.active_learning.journal import Journal
 from conceptseg.active_learning.measuring import measured_indices
 from conceptseg.active_learning.score_file import ScoreFile
-from conceptseg.active_learning.scoring import (
-    CaseScorer,
-    readout_indices,
-    score_cases,
-    soft_distance,
-)
+from conceptseg.active_learning.scoring import CaseScorer, score_cases, soft_distance
 from conceptseg.concepts import ATTRIBUTES
 from conceptseg.inferer import ConceptInferer, Prediction
 from conceptseg.uncertainty import size_normalised_entropy
@@ -58,14 +53,19 @@ def test_soft_distance_of_halves():
     assert soft_distance(0 * left, 0 * left).item() == 0
 
 
-def test_an_empty_mask_is_read_as_absent():
-    said = [
-        {"size": {"value": "small", "confidence": 0.9}, "number": {"value": "2", "confidence": 0.9}}
-    ]
-    empty = readout_indices(prediction(torch.zeros(1, 4, 4), readout=said))[0]
+def test_concepts_are_those_of_the_predicted_mask(network, monkeypatch):
+    image, label = discs(np.random.default_rng(0), sides=("left",))
+    masks = iter([label.float(), 0 * label.float()])
+    monkeypatch.setattr(ConceptInferer, "decode", lambda *args, **kwargs: prediction(next(masks)))
+    monkeypatch.setattr(CaseScorer, "_disagreement", lambda *args: np.zeros(1, np.float32))
+    scorer = CaseScorer(network, ConceptInferer())
+    found = scorer.score("found", image).concepts
+    assert (found == measured_indices(image.numpy(), label[0].numpy(), ["polyp"])).all()
+    empty = scorer.score("empty", image).concepts[0]
     assert empty[ATTRIBUTE_NAMES.index("number")] == 0 and (empty == -1).sum() == len(empty) - 1
-    full = readout_indices(prediction(torch.ones(1, 4, 4), readout=said))[0]
-    assert ATTRIBUTES["size"][full[ATTRIBUTE_NAMES.index("size")]] == "small"
+    network.readout.seen[:] = False
+    masks = iter([label.float()])
+    assert (scorer.score("untrained", image).concepts == -1).all()
 
 
 @pytest.mark.parametrize("shape", [(3, 24, 20), (1, 12, 16, 10)])

@@ -1,4 +1,4 @@
-"""Concepts of an annotated case, measured in its label as the read-out would say them."""
+"""Concepts of a case, measured in an annotator's label or a predicted mask."""
 
 from __future__ import annotations
 

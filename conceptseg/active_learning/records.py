@@ -25,7 +25,8 @@ class CaseRecord:
         student: (K, E) student embeddings.
         entropy: (K,) size-normalised entropy of the text-free mask, 0 (sure) upwards.
         foreground: (K,) share of the image that the text-free mask covers, 0..1.
-        concepts: (K, A) index of each attribute's read-out value in `ATTRIBUTES`, -1 where unknown.
+        concepts: (K, A) index in `ATTRIBUTES` of each attribute's value in the predicted mask, -1 where
+            unknown.
         disagreement: (K,) distance 0..1 between the text-free mask and those under the read-out
             concepts; None when it was not computed.
     """

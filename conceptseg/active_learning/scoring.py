@@ -1,4 +1,4 @@
-"""From a network and an image to a record: features, entropy, read-out concepts, disagreement."""
+"""From a network and an image to a record: features, entropy, concepts of the mask, disagreement."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..concepts import ATTRIBUTES, Concepts, concepts_to_sentence
+from ..concepts import Concepts, concepts_to_sentence
 from ..inferer import ConceptInferer, EncodedImage, Prediction
 from ..network import ConceptSegNet
 from ..uncertainty import size_normalised_entropy
-from .records import UNKNOWN, CaseRecord
+from .measuring import measured_indices
+from .records import ATTRIBUTE_NAMES, UNKNOWN, CaseRecord
 
 # What is said of a read-out, in several ways: everything, the place alone, the looks alone. Synonyms
 # would change nothing, because prompts are brought to one vocabulary before they are encoded.
@@ -57,12 +58,27 @@ class CaseScorer:
             student=_numbers(students.mean(dim=0)),
             entropy=_numbers(size_normalised_entropy(free)),
             foreground=_numbers((free.probabilities > 0.5).float().mean(dim=spatial)),
-            concepts=readout_indices(free),
+            concepts=self._concepts(image, free),
             disagreement=self._disagreement(encoded, free) if self.disagreement else None,
         )
         return CaseRecord.from_json(
             record.to_json()
         )  # as it comes back from a file: picks stay the same
+
+    def _concepts(self, image: Tensor, free: Prediction) -> np.ndarray:
+        """(K, A) concepts measured in the predicted mask, as they are in an annotator's label.
+
+        Early networks read nearly every object alike from the student embedding; their masks differ.
+        Masks of a network that was never trained show nothing: all unknown.
+        """
+        if not self.network.readout.seen.any():
+            return np.full((len(self.network.keywords), len(ATTRIBUTE_NAMES)), UNKNOWN)
+        return measured_indices(
+            image.cpu().numpy(),
+            free.with_background().argmax(dim=0).cpu().numpy(),
+            self.network.keywords,
+            self.inferer.slice_axes[0],
+        )
 
     def _disagreement(self, encoded: EncodedImage, free: Prediction) -> np.ndarray:
         """(K,) mean soft distance of the text-free mask to the masks under each saying."""
@@ -88,22 +104,6 @@ def soft_distance(first: Tensor, second: Tensor) -> Tensor:
     shared = torch.minimum(first, second).sum(dim=spatial)
     both = first.sum(dim=spatial) + second.sum(dim=spatial)
     return 1 - (2 * shared + 1) / (both + 1)
-
-
-def readout_indices(prediction: Prediction) -> np.ndarray:
-    """(K, A) index of each read-out value, -1 where an attribute cannot be read.
-
-    A label with an empty mask is read as absent, whatever its embedding says.
-    """
-    names = list(ATTRIBUTES)
-    result = np.full((len(prediction.readout), len(names)), UNKNOWN)
-    for label, readout in enumerate(prediction.readout):
-        for name, entry in readout.items():
-            result[label, names.index(name)] = ATTRIBUTES[name].index(entry["value"])
-        if not bool((prediction.probabilities[label] > 0.5).any()):
-            result[label] = UNKNOWN
-            result[label, names.index("number")] = ATTRIBUTES["number"].index("0")
-    return result
 
 
 def _sentence(keyword: str, readout: Mapping[str, Mapping], attributes: tuple[str, ...]) -> str:
