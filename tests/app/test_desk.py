@@ -60,7 +60,7 @@ def test_leases_outlive_the_process(leases, tmp_path, clock):
     assert again.free_for("ben", ["a", "b"]) == ["b"] and again.newest_of("ada") == "a"
 
 
-def test_a_proposal_is_kept_once(tmp_path):
+def test_the_newest_proposal_is_kept(tmp_path):
     from lib.proposals import Proposals
 
     mask = np.zeros((6, 8), dtype=np.uint8)
@@ -68,9 +68,14 @@ def test_a_proposal_is_kept_once(tmp_path):
     Image.fromarray(mask).save(tmp_path / "mask.png")
     proposals = Proposals(tmp_path / "kept")
     proposals.keep("case_1", str(tmp_path / "mask.png"), {"version": "v1"})
-    found, facts = proposals.take("case_1")
-    assert facts == {"version": "v1"} and found.sum() == 10
-    assert proposals.take("case_1") is None
+    for _ in range(2):  # a label may be saved again
+        found, facts = proposals.of("case_1")
+        assert facts == {"version": "v1"} and found.sum() == 10
+    Image.fromarray(0 * mask).save(tmp_path / "mask.png")
+    proposals.keep("case_1", str(tmp_path / "mask.png"), {"version": "v2"})
+    found, facts = proposals.of("case_1")
+    assert facts == {"version": "v2"} and not found.any()
+    assert proposals.of("case_2") is None
 
 
 def test_agreement_is_dice_by_label():

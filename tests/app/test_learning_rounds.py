@@ -115,6 +115,22 @@ def test_concepts_are_corrected_with_the_next_sample(server, people, studies):
     assert "not used again" in again["concepts_remark"]
 
 
+def test_a_label_saved_again_keeps_what_is_known_of_it(server, people, studies, tmp_path):
+    before = [e for e in record(server) if e["event"] == "saved" and e["client"] == "ada"][-1]
+    image = before["image"]
+    half = studies[1][image].copy()
+    half[: half.shape[0] // 2] = 0
+    Image.fromarray(half).save(tmp_path / f"{image}.png")
+    time.sleep(1.1)  # labels are told apart by the second they were saved in
+    answer = people["ada"].save_label(image, str(tmp_path / f"{image}.png"), "final", {})
+    after = [e for e in record(server) if e["event"] == "saved"][-1]
+    kept = ("image", "client", "strategy", "reason", "seconds_held", "proposal", "model", "corrected")
+    assert {k: after[k] for k in kept} == {k: before[k] for k in kept}
+    assert after["corrected"] == {"polyp": {"shape": "irregular"}} and after["proposal"]
+    assert after["foreground_voxels"] < before["foreground_voxels"]
+    assert answer["changed"] == after["dice"] and "irregular" in answer["concepts"]["polyp"]
+
+
 def test_leases_outlive_a_restart(server, people):
     held = people["ada"].next_sample("first", {})["id"]
     server.stop()

@@ -109,10 +109,17 @@ class Desk:
         info = dict(datastore.get_label_info(image, DefaultLabelTag.FINAL) or {})
         if not info or not datastore.get_label_uri(image, DefaultLabelTag.FINAL):
             return {}
-        if self.saved_events().get(image, {}).get("label_ts", -1) == info.get("ts"):
+        before = self.saved_events().get(image, {})
+        if before.get("label_ts", -1) == info.get("ts"):
             return {}  # a label under another tag was saved
         lease = self.leases.release(image) or {}
-        model = self._model_of(info.get("model") or lease.get("model"))
+        proposal = self.proposals.of(image)
+        model = self._model_of(
+            info.get("model"),
+            lease.get("model"),
+            proposal and proposal[1].get("model"),
+            before.get("model"),
+        )
         paths = (
             datastore.get_image_uri(image),
             datastore.get_label_uri(image, DefaultLabelTag.FINAL),
@@ -121,20 +128,25 @@ class Desk:
         shown, label = annotations.read_case(*paths, model.bundle, values)
         measured = annotations.measure(shown, label, model.bundle, model.inferer.slice_axes[0])
         corrections, problem = self._sent_corrections(info, model)
+        if before.get("model") == model.bundle.name:  # saved again: what was corrected still holds
+            corrections = _merged(before["corrected"], corrections)
+        picked = lease or before
         event = {
             "event": "saved",
             "image": image,
             "time": _now(),
             "label_ts": info.get("ts"),
-            "client": info.get("client_id") or info.get("user") or lease.get("client") or ANONYMOUS,
-            "strategy": lease.get("strategy"),
-            "reason": lease.get("reason"),
-            "seconds_held": round(datetime.now().timestamp() - lease["since"]) if lease else None,
+            "client": info.get("client_id") or info.get("user") or picked.get("client") or ANONYMOUS,
+            "strategy": picked.get("strategy"),
+            "reason": picked.get("reason"),
+            "seconds_held": round(datetime.now().timestamp() - lease["since"])
+            if lease
+            else before.get("seconds_held"),
             "model": model.bundle.name,
             "concepts": measured,
             "corrected": corrections,
             "foreground_voxels": int((label > 0).sum()),
-            **self._change(image, paths[1], values, model),
+            **_change(proposal, paths[1], values, model),
         }
         said = self._finish(image, event, datastore, model)
         try:
@@ -176,9 +188,7 @@ class Desk:
             )
         event = events[image]
         model = self._model_of(event["model"])
-        merged = {name: dict(values) for name, values in event["corrected"].items()}
-        for name, values in read_corrections(said, model.bundle.keywords).items():
-            merged.setdefault(name, {}).update(values)
+        merged = _merged(event["corrected"], read_corrections(said, model.bundle.keywords))
         note = {"event": "corrected", "image": image, "time": _now(), "client": client}
         self.journal.add(note | {"text": str(text)})
         sentences = self._finish(image, {**event, "corrected": merged}, datastore, model)
@@ -227,19 +237,6 @@ class Desk:
         datastore.update_label_info(image, DefaultLabelTag.FINAL, note)
         return said
 
-    def _change(
-        self, image: str, label_file: str, values: Mapping[int, int], model: ServedModel
-    ) -> dict[str, Any]:
-        """What was proposed, and Dice between it and the label."""
-        proposal = self.proposals.take(image)
-        if proposal is None:
-            return {"proposal": None, "dice": None, "mean_dice": None}
-        mask, facts = proposal
-        saved = annotations.label_numbers(renumbered(read_label(label_file), values), model.bundle)
-        dice = annotations.agreement(mask, saved, model.bundle)
-        mean = None if dice is None else round(float(np.mean(list(dice.values()))), 4)
-        return {"proposal": facts, "dice": dice, "mean_dice": mean}
-
     def _sent_corrections(
         self, info: Mapping[str, Any], model: ServedModel
     ) -> tuple[Corrections, str | None]:
@@ -252,10 +249,13 @@ class Desk:
         except Exception as error:
             return {}, str(getattr(error, "detail", error))
 
-    def _model_of(self, name: Any) -> ServedModel:
-        """The model of that name, the first one for an unknown name."""
-        name = str(name or "").removesuffix("_interactive")
-        return self.served.get(name) or next(iter(self.served.values()))
+    def _model_of(self, *names: Any) -> ServedModel:
+        """The model of the first known name; the first model where none is known."""
+        for name in names:
+            name = str(name or "").removesuffix("_interactive")
+            if name in self.served:
+                return self.served[name]
+        return next(iter(self.served.values()))
 
     @staticmethod
     def _sentences(values: Mapping[str, Mapping], model: ServedModel) -> dict[str, str]:
@@ -283,6 +283,28 @@ class Desk:
              "labelled": labelled, "validation_dice": metric}
         )  # fmt: skip
         self.write_page()
+
+
+def _merged(older: Corrections, newer: Corrections) -> Corrections:
+    """What was corrected before and is said now; the newer word for the same thing counts."""
+    names = older.keys() | newer.keys()
+    return {name: {**older.get(name, {}), **newer.get(name, {})} for name in sorted(names)}
+
+
+def _change(
+    proposal: tuple[np.ndarray, dict[str, Any]] | None,
+    label_file: str,
+    values: Mapping[int, int],
+    model: ServedModel,
+) -> dict[str, Any]:
+    """What was proposed, and Dice between it and the label."""
+    if proposal is None:
+        return {"proposal": None, "dice": None, "mean_dice": None}
+    mask, facts = proposal
+    saved = annotations.label_numbers(renumbered(read_label(label_file), values), model.bundle)
+    dice = annotations.agreement(mask, saved, model.bundle)
+    mean = None if dice is None else round(float(np.mean(list(dice.values()))), 4)
+    return {"proposal": facts, "dice": dice, "mean_dice": mean}
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""The mask a model proposed last for each image, kept until the annotator saves a label."""
+"""The mask a model proposed last for each image; a label may be saved, and compared with it, several times."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Proposals:
         with atomic_path(self._path(image)) as temporary:
             np.savez_compressed(temporary, mask=read_label(file), facts=json.dumps(dict(facts)))
 
-    def take(self, image: str) -> tuple[np.ndarray, dict[str, Any]] | None:
-        """Mask (*spatial) and facts of an image, None where nothing was proposed; removed here."""
+    def of(self, image: str) -> tuple[np.ndarray, dict[str, Any]] | None:
+        """Mask (*spatial) and facts of an image, None where nothing was proposed."""
         path = self._path(image)
         if not path.is_file():
             return None
@@ -48,8 +48,6 @@ class Proposals:
         except (OSError, ValueError, KeyError):
             logger.warning("the proposal of '%s' cannot be read", image, exc_info=True)
             return None
-        finally:
-            path.unlink(missing_ok=True)
 
     def _path(self, image: str) -> Path:
         """File of an image."""
