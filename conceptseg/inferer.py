@@ -35,6 +35,22 @@ class EncodedImage:
     spatial_shape: tuple[int, ...]
     stacks: list[tuple[int | None, list[ImageEncoding], tuple]]
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the encodings in bytes."""
+        tensors = (
+            tensor
+            for _, batches, _ in self.stacks
+            for batch in batches
+            for tensor in (
+                batch.student,
+                batch.backbone.class_token,
+                *batch.backbone.features,
+                *batch.backbone.tokens,
+            )
+        )
+        return sum(tensor.nbytes for tensor in tensors)
+
 
 @dataclass
 class Prediction:

@@ -88,6 +88,13 @@ def test_a_volume_in_batches_of_slices_is_the_same_volume(volume_net):
     assert torch.allclose(*guided, atol=1e-5)
 
 
+def test_the_memory_of_an_encoded_image_is_known(net):
+    encoded = ConceptInferer().encode(torch.rand(3, 16, 16), net)
+    batch = encoded.stacks[0][1][0]
+    floats = [batch.student, batch.backbone.class_token, *batch.backbone.features]
+    assert encoded.nbytes == 4 * sum(tensor.numel() for tensor in floats) > 0
+
+
 def test_text_free_agrees_with_the_network_s_own_forward(net):
     image = torch.rand(1, 3, 16, 16)
     expected = net(image).sigmoid()[:, 1:]

@@ -43,7 +43,7 @@ class ConceptSegApp(MONAILabelApp):
 
     Options after `--conf`, each with one value: `bundles` names or paths, comma-separated; `bundles_dir`
     folder of named bundles; `model_dir` where trained weights go; `device`; `cache_size` encoded images
-    kept per bundle; `preload` false loads the weights at the first request only; `auto_scoring` true
+    kept per bundle, at most `cache_gb` GB of them; `preload` false loads the weights at the first request only; `auto_scoring` true
     scores in the background after each sample; `score_images` scores all images for the strategies
     while people annotate (true; false for a DICOMweb server, which would send every study);
     `lease_minutes` an image is kept for whom it was offered (120).
@@ -54,9 +54,9 @@ class ConceptSegApp(MONAILabelApp):
         folders = [Path(conf["bundles_dir"])] if conf.get("bundles_dir") else []
         paths = find_bundles(conf.get("bundles") or "", [*folders, model_dir, BUNDLES_DIR])
         device = conf.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
-        size = int(conf.get("cache_size") or 8)
+        size, gigabytes = int(conf.get("cache_size") or 8), float(conf.get("cache_gb") or 4)
         self.served = {
-            path.name: ServedModel(Bundle(path), model_dir / path.name, device, size)
+            path.name: ServedModel(Bundle(path), model_dir / path.name, device, size, gigabytes)
             for path in paths
         }
         labels = list(dict.fromkeys(k for m in self.served.values() for k in m.bundle.keywords))

@@ -71,3 +71,14 @@ def test_clear_forgets_everything():
 def test_limit_below_one_is_refused():
     with pytest.raises(ValueError, match="got 0"):
         OnceCache(0)
+
+
+def test_large_values_push_older_ones_out_but_never_the_newest():
+    cache = OnceCache(4, nbytes=len, max_bytes=10)
+    for value in ("aaaa", "bbbb"):
+        cache.get(value, lambda value=value: value)
+    assert len(cache) == 2
+    cache.get("cccc", lambda: "cccc")
+    assert cache.get("bbbb", lambda: "new")[1] and not cache.get("aaaa", lambda: "aaaa")[1]
+    cache.get("huge", lambda: "h" * 99)
+    assert len(cache) == 1 and cache.get("huge", lambda: "new")[1]

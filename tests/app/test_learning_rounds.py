@@ -124,7 +124,16 @@ def test_a_label_saved_again_keeps_what_is_known_of_it(server, people, studies, 
     time.sleep(1.1)  # labels are told apart by the second they were saved in
     answer = people["ada"].save_label(image, str(tmp_path / f"{image}.png"), "final", {})
     after = [e for e in record(server) if e["event"] == "saved"][-1]
-    kept = ("image", "client", "strategy", "reason", "seconds_held", "proposal", "model", "corrected")
+    kept = (
+        "image",
+        "client",
+        "strategy",
+        "reason",
+        "seconds_held",
+        "proposal",
+        "model",
+        "corrected",
+    )
     assert {k: after[k] for k in kept} == {k: before[k] for k in kept}
     assert after["corrected"] == {"polyp": {"shape": "irregular"}} and after["proposal"]
     assert after["foreground_voxels"] < before["foreground_voxels"]

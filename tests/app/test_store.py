@@ -95,6 +95,13 @@ def test_label_in_another_format_takes_the_place_of_the_old_one(folder, label, t
     assert store.get_label_uri("case_0", "final").endswith("case_0.nii")
 
 
+def test_names_in_capitals_are_images_too(folder, label):
+    Image.new("RGB", (8, 6)).save(folder / "IMG_1.JPG")
+    store = open_store(folder)
+    assert "IMG_1" in store.list_images()
+    assert store.get_image_uri("IMG_1").endswith("IMG_1.JPG")
+
+
 def test_uploaded_image_is_added_when_it_can_be_read(folder, tmp_path):
     store = open_store(folder)
     Image.new("RGB", (8, 6)).save(tmp_path / "new.png")

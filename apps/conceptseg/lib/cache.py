@@ -13,6 +13,8 @@ class OnceCache:
 
     Args:
         limit: entries kept, at least 1.
+        nbytes: memory of a value in bytes; None: not asked.
+        max_bytes: fewer entries are kept where they take more than this together; the newest always is.
 
     Example::
 
@@ -20,10 +22,14 @@ class OnceCache:
         value, was_cached = cache.get("case_1", lambda: expensive("case_1"))
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(
+        self, limit: int, nbytes: Callable[[Any], int] | None = None, max_bytes: float = 0
+    ) -> None:
         if limit < 1:
             raise ValueError(f"Expected a cache limit of 1 or more, got {limit}. Raise it.")
         self.limit = limit
+        self.nbytes = nbytes
+        self.max_bytes = max_bytes
         self._entries: OrderedDict[Hashable, Any] = OrderedDict()
         self._making: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -48,12 +54,18 @@ class OnceCache:
                 value = make()
                 with self._lock:
                     self._entries[key] = value
-                    while len(self._entries) > self.limit:
+                    while len(self._entries) > self.limit or self._too_large():
                         self._entries.popitem(last=False)
                 return value, False
             finally:
                 with self._lock:
                     self._making.pop(key, None)
+
+    def _too_large(self) -> bool:
+        """Whether more than one entry is kept, and together they take too much memory."""
+        if self.nbytes is None or len(self._entries) < 2:
+            return False
+        return sum(map(self.nbytes, self._entries.values())) > self.max_bytes
 
     def clear(self) -> None:
         """Forget everything."""

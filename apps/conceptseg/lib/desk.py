@@ -136,7 +136,10 @@ class Desk:
             "image": image,
             "time": _now(),
             "label_ts": info.get("ts"),
-            "client": info.get("client_id") or info.get("user") or picked.get("client") or ANONYMOUS,
+            "client": info.get("client_id")
+            or info.get("user")
+            or picked.get("client")
+            or ANONYMOUS,
             "strategy": picked.get("strategy"),
             "reason": picked.get("reason"),
             "seconds_held": round(datetime.now().timestamp() - lease["since"])

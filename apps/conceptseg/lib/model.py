@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ class Case:
         network: the one that encoded it, and so must decode it.
         version: of its weights.
         seconds: spent on reading and encoding, "pre" and "encode".
+        free: its text-free prediction, once there is one.
     """
 
     image: MetaTensor
@@ -43,6 +44,7 @@ class Case:
     network: ConceptSegNet
     version: str
     seconds: dict[str, float]
+    free: OnceCache = field(default_factory=lambda: OnceCache(1))
 
 
 class ServedModel:
@@ -53,18 +55,23 @@ class ServedModel:
         weights_dir: folder in which training puts better weights; they go before the bundle's own.
         device: torch device name.
         cache_size: encoded images kept.
+        cache_gb: fewer are kept where they take more memory than this together, in GB.
     """
 
     def __init__(
-        self, bundle: Bundle, weights_dir: Path, device: str = "cpu", cache_size: int = 8
+        self,
+        bundle: Bundle,
+        weights_dir: Path,
+        device: str = "cpu",
+        cache_size: int = 8,
+        cache_gb: float = 4.0,
     ) -> None:
         self.bundle = bundle
         self.weights_dir = weights_dir
         self.device = torch.device(device)
         self.inferer = bundle.build_inferer()
         self.before, self.after, self.cleaning = bundle.build_transforms()
-        self.cases = OnceCache(cache_size)
-        self._free = OnceCache(cache_size)
+        self.cases = OnceCache(cache_size, lambda case: case.encoded.nbytes, cache_gb * 1e9)
         self._current: tuple[str, ConceptSegNet] | None = None
         self._lock = threading.Lock()
         # MONAI's inverse switches the tracing of its transforms off meanwhile, for all threads
@@ -156,9 +163,7 @@ class ServedModel:
 
     def text_free(self, case: Case) -> Prediction:
         """Text-free prediction of a case; kept, as every click and every restriction needs it."""
-        key = (id(case.encoded), case.network.presence_threshold)
-        entry, _ = self._free.get(key, lambda: (case.encoded, self.decode(case)))
-        return entry[1]
+        return case.free.get(case.network.presence_threshold, lambda: self.decode(case))[0]
 
     def uncertainty(self, case: Case) -> list[float]:
         """Uncertainty of the text-free mask of each label of a case; it takes a second encoding."""

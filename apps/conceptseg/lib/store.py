@@ -24,8 +24,13 @@ from .sharing import SharedList
 
 logger = logging.getLogger(__name__)
 
-# MONAI Label's own list lacks .jpeg, DICOM files and MetaImage.
-EXTENSIONS = [f"*{suffix}" for suffixes in SUFFIXES.values() for suffix in suffixes]
+# MONAI Label's own list lacks .jpeg, DICOM files, MetaImage and what cameras write in capitals.
+EXTENSIONS = [
+    f"*{written}"
+    for suffixes in SUFFIXES.values()
+    for suffix in suffixes
+    for written in (suffix, suffix.upper())
+]
 _SAFE_ID = re.compile(r"[^/\\\x00]{1,255}")
 _SAFE_TAG = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -140,8 +145,9 @@ class StudiesFolder(CheckedLabels, LocalDatastore):
         image_id = image_id or own
         check_id("image", image_id)
         if f"*{extension}" not in self._extensions:
+            known = dict.fromkeys(e[1:].lower() for e in self._extensions)
             raise bad_request(
-                f"Expected an image file that ends in {', '.join(e[1:] for e in self._extensions)},"
+                f"Expected an image file that ends in {', '.join(known)},"
                 f" got '{extension}'; export it in one of these formats."
             )
         try:
