@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from fastapi import HTTPException
-from lib.store import EXTENSIONS, StudiesFolder, check_id, check_tag
+from lib.store import EXTENSIONS, StudiesFolder, check_id, check_tag, final_pairs
 from PIL import Image
 
 NAMES = [f"case_{i}" for i in range(6)]
@@ -93,6 +93,17 @@ def test_label_in_another_format_takes_the_place_of_the_old_one(folder, label, t
     store.save_label("case_0", str(tmp_path / "again.nii"), "final", {})
     assert [p.name for p in (folder / "labels/final").iterdir()] == ["case_0.nii"]
     assert store.get_label_uri("case_0", "final").endswith("case_0.nii")
+
+
+def test_a_linked_image_keeps_what_was_said_of_its_label(folder, label, tmp_path):
+    (folder / "case_0.nii.gz").rename(tmp_path / "scan.nii.gz")
+    (folder / "case_0.nii.gz").symlink_to(tmp_path / "scan.nii.gz")
+    store = open_store(folder)
+    info = {"label_info": [{"name": "organ"}], "corrected_concepts": "{}"}
+    store.save_label("case_0", label, "final", info)
+    (pair,) = final_pairs(store)
+    assert pair["label_info"] == info["label_info"] and pair["corrected_concepts"] == "{}"
+    assert pair["image"].endswith("scan.nii.gz") and pair["label"].endswith("case_0.nii.gz")
 
 
 def test_names_in_capitals_are_images_too(folder, label):

@@ -178,8 +178,15 @@ def final_pairs(datastore) -> list[dict[str, Any]]:
         the annotator corrected concepts, "corrected_concepts".
     """
     pairs = []
-    for found in datastore.datalist():
-        name, _ = datastore._to_id(os.path.basename(found["image"]))
+    found_pairs = datastore.datalist()
+    # paths are resolved: behind a link the image file may have another name
+    names = {
+        datastore.get_label_uri(name, DefaultLabelTag.FINAL): name
+        for name in datastore._datastore.filter_by_tag(DefaultLabelTag.FINAL)
+    }
+    for found in found_pairs:
+        if (name := names.get(found["label"])) is None:  # removed meanwhile
+            continue
         info = datastore.get_label_info(name, DefaultLabelTag.FINAL)
         pair = {
             "image": found["image"],
