@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from monai.data import DataLoader
+from monai.data.utils import set_rnd
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.utils.enums import CommonKeys as Keys
 from torch import nn
@@ -84,6 +86,10 @@ class CheckpointKeeper:
         random.setstate(saved["random"][0])
         np.random.set_state(saved["random"][1])
         torch.set_rng_state(saved["random"][2])
+        loader = engine.state.dataloader
+        if isinstance(loader, DataLoader) and loader.num_workers == 0:
+            # its transforms draw from states of their own, which would start again as in epoch 1
+            set_rnd(loader.dataset, torch.initial_seed() + saved["epoch"])
         logger.info("resumed %s after epoch %d", self.last_path, saved["epoch"])
 
     def _after_epoch(self, engine: Engine) -> None:

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from ..atomic import write_text_atomic
 from .matrix import RunSpec
 
 RECORD, CASES, MASKS, WEIGHTS = "record.json", "cases.csv", "masks.npz", "model.pt"
-CLAIM = "claim"  # holds the number of the process that has the run
+CLAIM = "claim"  # locked by the process that has the run; the system frees it when the process ends
 
 
 class RunStore:
@@ -59,36 +61,13 @@ class RunStore:
 
     @contextmanager
     def claim(self, spec: RunSpec) -> Iterator[bool]:
-        """Reserve a run for this process; gives False when another, still alive, has it."""
+        """Reserve a run for this process; gives False when another has it."""
         path = self.folder(spec.key) / CLAIM
         path.parent.mkdir(parents=True, exist_ok=True)
-        claimed = _create(path)
-        if not claimed and not _alive(path):
-            path.unlink(missing_ok=True)
-            claimed = _create(path)
         try:
-            yield claimed
-        finally:
-            if claimed:
-                path.unlink(missing_ok=True)
-
-
-def _create(path: Path) -> bool:
-    """Create the claim with this process's number; False when it exists."""
-    try:
-        with open(path, "x", encoding="utf-8") as stream:
-            stream.write(str(os.getpid()))
-    except FileExistsError:
-        return False
-    return True
-
-
-def _alive(path: Path) -> bool:
-    """Whether the process that wrote the claim runs."""
-    try:
-        os.kill(int(path.read_text(encoding="utf-8")), 0)
-    except (ValueError, ProcessLookupError, FileNotFoundError):
-        return False
-    except PermissionError:
-        return True
-    return True
+            lock = FileLock(path).acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        with lock:
+            yield True

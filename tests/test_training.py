@@ -1,0 +1,48 @@
+"""The handler that keeps checkpoints: a resumed run goes on, also with its augmentation."""
+
+from types import SimpleNamespace
+
+import torch
+from monai.data import DataLoader, Dataset
+from monai.transforms import Compose, RandGaussianNoised
+
+from conceptseg.training import CheckpointKeeper
+
+
+def run_of(folder) -> tuple[CheckpointKeeper, SimpleNamespace]:
+    """A keeper and its engine, as at the start of a process."""
+    torch.manual_seed(0)
+    network = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    evaluator = SimpleNamespace(state=SimpleNamespace(iteration=0, metrics={}))
+    keeper = CheckpointKeeper(
+        network, optimizer, schedule, evaluator, str(folder / "model.pt"), str(folder / "last.pt")
+    )
+    noise = Compose([RandGaussianNoised("image", prob=1)])
+    data = Dataset([{"image": torch.zeros(1, 4, 4)}] * 3, noise)
+    loader = DataLoader(data, batch_size=1, num_workers=0)
+    return keeper, SimpleNamespace(
+        state=SimpleNamespace(epoch=0, iteration=0, dataloader=loader), data=data
+    )
+
+
+def epoch(engine) -> torch.Tensor:
+    """The images of one epoch."""
+    return torch.cat([batch["image"] for batch in engine.state.dataloader])
+
+
+def test_a_resumed_run_does_not_repeat_the_first_epoch_s_augmentation(tmp_path):
+    keeper, engine = run_of(tmp_path)
+    keeper._load(engine)  # nothing to go on from
+    first = epoch(engine)
+    engine.state.epoch, engine.state.iteration = 1, 3
+    keeper._save(engine)
+    keeper, engine = run_of(tmp_path)
+    keeper._load(engine)
+    assert engine.state.epoch == 1 and engine.state.iteration == 3
+    second = epoch(engine)
+    assert not torch.isclose(first, second).any()
+    keeper, engine = run_of(tmp_path)
+    keeper._load(engine)
+    assert torch.equal(epoch(engine), second)  # and again the same when resumed again
