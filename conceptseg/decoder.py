@@ -58,6 +58,8 @@ class PyramidDecoder(nn.Module):
         norm: MONAI normalisation name.
         foreground: share of an image's pixels that objects are expected to cover, which training starts
             from; about 0.01 for small objects, which a short training from 0.5 never gets down to.
+        deep_supervision: in training every coarser level gives a mask too, see `decode_levels`. Weights
+            from before load all the same.
 
     Attributes:
         pooled_channels: channels of the pooled vector that presence is read from.
@@ -79,6 +81,7 @@ class PyramidDecoder(nn.Module):
         map_size: int = 8,
         norm: str = "instance",
         foreground: float = 0.5,
+        deep_supervision: bool = False,
     ) -> None:
         super().__init__()
         start = foreground_logit(foreground)
@@ -98,8 +101,13 @@ class PyramidDecoder(nn.Module):
             self.films.append(FiLM(embed_dim, channels[level]))
         self.refine = self._block(channels[0], channels[0], norm)
         self.head = nn.Conv2d(channels[0], stride**2, 1)
+        self.side_heads = nn.ModuleList(
+            nn.Conv2d(width, 1, 1) for width in (channels[:0:-1] if deep_supervision else ())
+        )
+        self.register_load_state_dict_pre_hook(_fill_in_side_heads)
         with torch.no_grad():
-            self.head.bias += start
+            for head in (self.head, *self.side_heads):
+                head.bias += start
 
     @staticmethod
     def _block(in_channels: int, out_channels: int, norm: str) -> nn.Module:
@@ -122,6 +130,28 @@ class PyramidDecoder(nn.Module):
         Returns:
             Mask logits (B, 1, H, W) at image resolution and the pooled vector (B, pooled_channels).
         """
+        return self._decode(features, embedding)[:2]
+
+    def decode_levels(
+        self, features: Sequence[Tensor], embedding: Tensor
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Decode as `forward` does, and give the coarser levels' own masks.
+
+        Returns:
+            Mask logits, pooled vector, and with `deep_supervision` mask logits (B, 1, H / s, W / s) of
+            every level but the finest, finer ones first.
+        """
+        logits, pooled, levels = self._decode(features, embedding)
+        sides = [
+            head(F.leaky_relu(x, 0.01))
+            for head, x in zip(self.side_heads, levels, strict=False)  # the finest has none
+        ]
+        return logits, pooled, sides[::-1]
+
+    def _decode(
+        self, features: Sequence[Tensor], embedding: Tensor
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Mask logits, pooled vector, and features of every level, coarsest first."""
         x = features[-1]
         concept_map = self.map_logits(embedding)
         if concept_map is not None:
@@ -131,11 +161,22 @@ class PyramidDecoder(nn.Module):
             x = torch.cat([x, concept_map.to(x.dtype)], dim=1)
         x = self.bottleneck_film(self.bottleneck(x), embedding)
         pooled = x.amax(dim=(2, 3))
+        levels = [x]
         for i, (block, film) in enumerate(zip(self.blocks, self.films, strict=True)):
             level = len(features) - 2 - i
             x = F.interpolate(x, features[level].shape[2:], mode="bilinear", align_corners=False)
             if self.skip or level > 0:
                 x = torch.cat([x, features[level]], dim=1)
             x = film(block(x), embedding)
+            levels.append(x)
         logits = self.head(self.refine(F.leaky_relu(x, 0.01)))
-        return F.pixel_shuffle(logits, self.stride), pooled
+        return F.pixel_shuffle(logits, self.stride), pooled, levels
+
+
+def _fill_in_side_heads(decoder: PyramidDecoder, state: dict, prefix: str, *_) -> None:
+    """Let weights of a training without deep supervision load; inference needs no side heads."""
+    own = {f"{prefix}side_heads.{k}": v for k, v in decoder.side_heads.state_dict().items()}
+    for name in [k for k in state if k.startswith(f"{prefix}side_heads.") and k not in own]:
+        del state[name]
+    for name, value in own.items():
+        state.setdefault(name, value)

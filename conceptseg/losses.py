@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from monai.losses import DiceLoss
+from monai.losses import DeepSupervisionLoss, DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,6 +25,9 @@ class ConceptSegLoss(nn.Module):
         presence_weight: 0 leaves presence untrained.
         map_weight: weight of the concept map.
         readout_weight: weight of the read-out.
+        side_weight: weight of Dice and cross-entropy of the finest of the coarser masks that a decoder with
+            deep supervision gives; each next one counts half. Their targets are the mask's mean in each
+            cell.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class ConceptSegLoss(nn.Module):
         presence_weight: float = 0.2,
         map_weight: float = 0.2,
         readout_weight: float = 0.1,
+        side_weight: float = 0.5,
     ) -> None:
         super().__init__()
         if distillation not in DISTILLATION_KINDS:
@@ -47,7 +51,17 @@ class ConceptSegLoss(nn.Module):
         self.presence_weight = presence_weight
         self.map_weight = map_weight
         self.readout_weight = readout_weight
+        self.side_weight = side_weight
         self.dice = DiceLoss(sigmoid=True, batch=True)
+        self.soft_dice = DiceLoss(sigmoid=True, batch=True, soft_label=True)
+        self.side_loss = DeepSupervisionLoss(self._coarse_loss)
+        self.side_loss.interp_mode = (
+            "area"  # small objects would be lost between the nearest pixels
+        )
+
+    def _coarse_loss(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Dice and binary cross-entropy of a coarse mask; cells at a border are between 0 and 1."""
+        return self.soft_dice(logits, mask) + F.binary_cross_entropy_with_logits(logits, mask)
 
     def forward(self, outputs: dict, targets: dict) -> Tensor:
         """Loss of one batch.
@@ -66,6 +80,8 @@ class ConceptSegLoss(nn.Module):
             "dice": self.dice(outputs["logits"], mask),
             "bce": F.binary_cross_entropy_with_logits(outputs["logits"], mask),
         }
+        if outputs.get("sides"):
+            losses["sides"] = self.side_weight * self.side_loss(outputs["sides"], mask)
         faithful = targets["faithful"].to(mask.dtype)
         if self.distillation != "none":
             distance = distillation_loss(

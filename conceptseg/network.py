@@ -174,19 +174,53 @@ class ConceptSegNet(nn.Module):
         Returns:
             Mask logits (B, K, H, W) and presence logits (B, K), or None without a presence head.
         """
+        logits, pooled = self.decoder(*self._decoder_input(encoding, condition))
+        return self._per_label(logits, condition), self._presence(logits, pooled, condition)
+
+    def decode_levels(
+        self, encoding: ImageEncoding, condition: Tensor
+    ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+        """Decode as `decode` does, with masks (B, K, h, w) of coarser levels, finer ones first.
+
+        Only decoders with deep supervision have any.
+        """
+        if not getattr(self.decoder, "side_heads", None):
+            return *self.decode(encoding, condition), []
+        logits, pooled, sides = self.decoder.decode_levels(
+            *self._decoder_input(encoding, condition)
+        )
+        return (
+            self._per_label(logits, condition),
+            self._presence(logits, pooled, condition),
+            [self._per_label(side, condition) for side in sides],
+        )
+
+    @staticmethod
+    def _decoder_input(
+        encoding: ImageEncoding, condition: Tensor
+    ) -> tuple[Sequence[Tensor], Tensor]:
+        """Maps of every image once for each of its conditions (B, K, E), and these as (B * K, E)."""
         count = condition.shape[1]
-        flat = condition.flatten(0, 1)  # (B * K, E)
         maps = encoding.backbone.tokens or encoding.backbone.features
         repeated = [m.repeat_interleave(count, dim=0) for m in maps] if count > 1 else maps
-        logits, pooled = self.decoder(repeated, flat)
-        logits = logits.unflatten(0, (-1, count)).squeeze(2)
+        return repeated, condition.flatten(0, 1)
+
+    @staticmethod
+    def _per_label(logits: Tensor, condition: Tensor) -> Tensor:
+        """(B * K, 1, H, W) as (B, K, H, W)."""
+        return logits.unflatten(0, (-1, condition.shape[1])).squeeze(2)
+
+    def _presence(self, logits: Tensor, pooled: Tensor, condition: Tensor) -> Tensor | None:
+        """Presence logits (B, K): what the mask itself shows, corrected by the head.
+
+        A mask that finds nothing speaks of absence.
+        """
         if self.presence is None:
-            return logits, None
-        # what the mask itself shows, corrected by the head: a mask that finds nothing speaks of absence
-        pixels = logits.flatten(2)
-        evidence = pixels.topk(min(PEAK_PIXELS, pixels.shape[2]), dim=2).values.mean(dim=2)
-        presence = self.presence(torch.cat([pooled, flat], dim=1))
-        return logits, evidence + presence.view(-1, count)
+            return None
+        pixels = logits.flatten(1)
+        evidence = pixels.topk(min(PEAK_PIXELS, pixels.shape[1]), dim=1).values.mean(dim=1)
+        correction = self.presence(torch.cat([pooled, condition.flatten(0, 1)], dim=1))
+        return (evidence + correction.squeeze(1)).view(-1, condition.shape[1])
 
     def condition(
         self, encoding: ImageEncoding, teacher: Tensor | None = None, share: Tensor | None = None
@@ -224,7 +258,7 @@ class ConceptSegNet(nn.Module):
         Returns:
             Without targets: logits (B, K + 1, *spatial), background first, absent labels emptied, so
             that argmax gives the label map. With targets: dictionary of "logits" (B, M, H, W), "mask" what
-            they should be, "presence", "map", "student", "teacher", "readout_student",
+            they should be, "sides" coarser logits (see `decode_levels`), "presence", "map", "student", "teacher", "readout_student",
             "readout_teacher"; M is K, or with "whole_mask" 2 K, text-free masks first.
         """
         if targets is None:
@@ -238,12 +272,13 @@ class ConceptSegNet(nn.Module):
         if "whole_mask" in targets:
             condition = torch.cat([self.condition(encoding), condition], dim=1)  # (B, 2 K, E)
             mask = torch.cat([targets["whole_mask"], mask], dim=1)
-        logits, presence = self.decode(encoding, condition)
+        logits, presence, sides = self.decode_levels(encoding, condition)
         self.readout.observe(targets["attributes"])
         map_logits = self.decoder.map_logits(condition.flatten(0, 1))
         return {
             "logits": logits,
             "mask": mask,
+            "sides": sides,
             "presence": presence,
             "student": encoding.student,
             "teacher": teacher,

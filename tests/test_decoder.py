@@ -100,3 +100,33 @@ def test_training_starts_from_the_expected_foreground(share):
     assert float(logits.median()) == pytest.approx(float(torch.logit(torch.tensor(share))), abs=0.7)
     with pytest.raises(ValueError, match="foreground share in"):
         PyramidDecoder(CHANNELS, 10, foreground=0.0)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_deep_supervision_gives_a_mask_of_every_coarser_level(stride):
+    decoder = PyramidDecoder(CHANNELS, 10, stride=stride, deep_supervision=True).eval()
+    features, embedding = pyramid(2, stride=stride), torch.randn(2, 10)
+    logits, pooled, sides = decoder.decode_levels(features, embedding)
+    assert [side.shape for side in sides] == [(2, 1, *f.shape[2:]) for f in features[1:]]
+    alone = decoder(features, embedding)
+    assert torch.equal(alone[0], logits) and torch.equal(alone[1], pooled)
+    assert PyramidDecoder(CHANNELS, 10).decode_levels(pyramid(1), embedding[:1])[2] == []
+
+
+def test_weights_with_and_without_side_heads_load_into_each_other():
+    features, embedding = pyramid(1), torch.randn(1, 10)
+    plain = PyramidDecoder(CHANNELS, 10).eval()
+    deep = PyramidDecoder(CHANNELS, 10, deep_supervision=True).eval()
+    with torch.no_grad():
+        plain.head.bias += 1
+    deep.load_state_dict(plain.state_dict())
+    expected = plain(features, embedding)[0]
+    assert torch.equal(deep(features, embedding)[0], expected)
+    with torch.no_grad():
+        deep.head.bias += 1
+    plain.load_state_dict(deep.state_dict())
+    assert torch.allclose(plain(features, embedding)[0], expected + 1, atol=1e-5)
+    state = deep.state_dict()
+    state["other.weight"] = torch.zeros(1)
+    with pytest.raises(RuntimeError, match="other.weight"):
+        plain.load_state_dict(state)

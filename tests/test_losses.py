@@ -143,3 +143,24 @@ def test_offset_and_scale_of_raw_embeddings_cannot_change_the_loss(fixed_seed, k
 def test_another_distillation_is_refused():
     with pytest.raises(ValueError, match="expected a distillation kind"):
         ConceptSegLoss("mse")
+
+
+def test_coarser_masks_are_compared_with_the_mean_of_the_mask_and_count_less_and_less(mask):
+    exact = (2 * torch.nn.functional.avg_pool2d(mask, 2) - 1) * 40
+    wanted = targets("ab", mask)
+    parts = loss_parts(outputs(mask, sides=[exact]), wanted)
+    assert parts["sides"] == pytest.approx(0, abs=1e-3)
+    wrong = torch.zeros(2, 2, 4, 3)  # an even chance everywhere
+    one = loss_parts(outputs(mask, sides=[wrong]), wanted)["sides"]
+    # cross-entropy ln 2 everywhere; Dice of label 1: 1 - 12 / (12 + 24), of label 2, which is absent: 1
+    dice = (1 - 12 / 24 + 1) / 2
+    assert one == pytest.approx(0.5 * (np.log(2) + dice), rel=1e-4)
+    two = loss_parts(outputs(mask, sides=[exact, wrong]), wanted)["sides"]
+    assert two == pytest.approx(one / 2, abs=1e-3)
+    assert loss_parts(outputs(mask, sides=[wrong]), wanted, side_weight=0)["sides"] == 0
+    assert "sides" not in loss_parts(outputs(mask, sides=[]), wanted)
+    border = torch.zeros(1, 1, 8, 6)
+    border[:, :, :3] = 1  # a cell of the second row is half covered
+    soft = torch.tensor([40.0, 0, -40, -40]).view(1, 1, 4, 1).expand(1, 1, 4, 3)
+    parts = loss_parts(outputs(border, sides=[soft]), targets("a", border))
+    assert parts["sides"] == pytest.approx(0.5 * np.log(2) / 4, rel=1e-3)  # Dice is perfect
