@@ -128,5 +128,5 @@ def test_weights_with_and_without_side_heads_load_into_each_other():
     assert torch.allclose(plain(features, embedding)[0], expected + 1, atol=1e-5)
     state = deep.state_dict()
     state["other.weight"] = torch.zeros(1)
-    with pytest.raises(RuntimeError, match="other.weight"):
+    with pytest.raises(RuntimeError, match=r"other\.weight"):
         plain.load_state_dict(state)
