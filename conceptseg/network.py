@@ -258,8 +258,9 @@ class ConceptSegNet(nn.Module):
         Returns:
             Without targets: logits (B, K + 1, *spatial), background first, absent labels emptied, so
             that argmax gives the label map. With targets: dictionary of "logits" (B, M, H, W), "mask" what
-            they should be, "sides" coarser logits (see `decode_levels`), "presence", "map", "student", "teacher", "readout_student",
-            "readout_teacher"; M is K, or with "whole_mask" 2 K, text-free masks first.
+            they should be, "sides" coarser logits (see `decode_levels`), "presence", "map", "student",
+            "teacher", "readout_student", "readout_teacher"; M is K, or with "whole_mask" 2 K, text-free
+            masks first.
         """
         if targets is None:
             return self.segment(image) if image.ndim == 4 else self._segment_volumes(image)
