@@ -67,6 +67,14 @@ def test_labels_saved_at_once_are_all_kept(folder, label):
     assert sorted(open_store(folder).get_labeled_images()) == NAMES
 
 
+def test_a_label_of_another_process_is_in_the_next_answer(folder, label):
+    one, two = open_store(folder), open_store(folder)  # neither is told of changes
+    one.save_label("case_0", label, "final", {})
+    assert two.json()["objects"]["case_0"]["labels"]["final"]
+    one.save_label("case_1", label, "final", {})
+    assert two.status()["completed"] == 2
+
+
 def test_broken_list_says_what_to_do(folder):
     open_store(folder)
     (folder / "datastore_v2.json").write_text('{"name": ')

@@ -84,6 +84,16 @@ class SharedList:
         with self.whole:
             super()._reconcile_datastore()
 
+    def json(self) -> dict[str, Any]:
+        """The list as it is on disk; on a busy computer the watcher tells of changes late."""
+        self._init_from_datastore_file()
+        return super().json()
+
+    def status(self) -> dict[str, Any]:
+        """Counts of the list as it is on disk."""
+        self._init_from_datastore_file()
+        return super().status()
+
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         """Note something with an image."""
         with self.whole:
