@@ -130,7 +130,7 @@ class PyramidDecoder(nn.Module):
         Returns:
             Mask logits (B, 1, H, W) at image resolution and the pooled vector (B, pooled_channels).
         """
-        return self._decode(features, embedding)[:2]
+        return self._decode(features, embedding, sides=False)[:2]
 
     def decode_levels(
         self, features: Sequence[Tensor], embedding: Tensor
@@ -141,17 +141,12 @@ class PyramidDecoder(nn.Module):
             Mask logits, pooled vector, and with `deep_supervision` mask logits (B, 1, H / s, W / s) of
             every level but the finest, finer ones first.
         """
-        logits, pooled, levels = self._decode(features, embedding)
-        sides = [
-            head(F.leaky_relu(x, 0.01))
-            for head, x in zip(self.side_heads, levels, strict=False)  # the finest has none
-        ]
-        return logits, pooled, sides[::-1]
+        return self._decode(features, embedding, sides=True)
 
     def _decode(
-        self, features: Sequence[Tensor], embedding: Tensor
+        self, features: Sequence[Tensor], embedding: Tensor, sides: bool
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Mask logits, pooled vector, and features of every level, coarsest first."""
+        """Mask logits, pooled vector, and if asked for the coarser levels' mask logits."""
         x = features[-1]
         concept_map = self.map_logits(embedding)
         if concept_map is not None:
@@ -161,16 +156,18 @@ class PyramidDecoder(nn.Module):
             x = torch.cat([x, concept_map.to(x.dtype)], dim=1)
         x = self.bottleneck_film(self.bottleneck(x), embedding)
         pooled = x.amax(dim=(2, 3))
-        levels = [x]
+        heads = list(self.side_heads) if sides else []
+        side_logits: list[Tensor] = []
         for i, (block, film) in enumerate(zip(self.blocks, self.films, strict=True)):
             level = len(features) - 2 - i
+            if heads:
+                side_logits.insert(0, heads[i](F.leaky_relu(x, 0.01)))
             x = F.interpolate(x, features[level].shape[2:], mode="bilinear", align_corners=False)
             if self.skip or level > 0:
                 x = torch.cat([x, features[level]], dim=1)
             x = film(block(x), embedding)
-            levels.append(x)
         logits = self.head(self.refine(F.leaky_relu(x, 0.01)))
-        return F.pixel_shuffle(logits, self.stride), pooled, levels
+        return F.pixel_shuffle(logits, self.stride), pooled, side_logits
 
 
 def _fill_in_side_heads(decoder: PyramidDecoder, state: dict, prefix: str, *_) -> None:

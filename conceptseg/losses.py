@@ -55,9 +55,8 @@ class ConceptSegLoss(nn.Module):
         self.dice = DiceLoss(sigmoid=True, batch=True)
         self.soft_dice = DiceLoss(sigmoid=True, batch=True, soft_label=True)
         self.side_loss = DeepSupervisionLoss(self._coarse_loss)
-        self.side_loss.interp_mode = (
-            "area"  # small objects would be lost between the nearest pixels
-        )
+        # small objects would be lost between the nearest pixels
+        self.side_loss.interp_mode = "area"
 
     def _coarse_loss(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Dice and binary cross-entropy of a coarse mask; cells at a border are between 0 and 1."""

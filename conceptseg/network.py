@@ -10,7 +10,7 @@ teacher's place when there is one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -174,8 +174,7 @@ class ConceptSegNet(nn.Module):
         Returns:
             Mask logits (B, K, H, W) and presence logits (B, K), or None without a presence head.
         """
-        logits, pooled = self.decoder(*self._decoder_input(encoding, condition))
-        return self._per_label(logits, condition), self._presence(logits, pooled, condition)
+        return self._decode(encoding, condition, self.decoder)[:2]
 
     def decode_levels(
         self, encoding: ImageEncoding, condition: Tensor
@@ -184,43 +183,29 @@ class ConceptSegNet(nn.Module):
 
         Only decoders with deep supervision have any.
         """
-        if not getattr(self.decoder, "side_heads", None):
-            return *self.decode(encoding, condition), []
-        logits, pooled, sides = self.decoder.decode_levels(
-            *self._decoder_input(encoding, condition)
-        )
-        return (
-            self._per_label(logits, condition),
-            self._presence(logits, pooled, condition),
-            [self._per_label(side, condition) for side in sides],
+        deep = getattr(self.decoder, "side_heads", None)
+        return self._decode(
+            encoding, condition, self.decoder.decode_levels if deep else self.decoder
         )
 
-    @staticmethod
-    def _decoder_input(
-        encoding: ImageEncoding, condition: Tensor
-    ) -> tuple[Sequence[Tensor], Tensor]:
-        """Maps of every image once for each of its conditions (B, K, E), and these as (B * K, E)."""
+    def _decode(
+        self, encoding: ImageEncoding, condition: Tensor, decoder: Callable
+    ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+        """Mask logits, presence logits, and the coarser masks that `decoder` gives, if any."""
         count = condition.shape[1]
+        flat = condition.flatten(0, 1)  # (B * K, E)
         maps = encoding.backbone.tokens or encoding.backbone.features
         repeated = [m.repeat_interleave(count, dim=0) for m in maps] if count > 1 else maps
-        return repeated, condition.flatten(0, 1)
-
-    @staticmethod
-    def _per_label(logits: Tensor, condition: Tensor) -> Tensor:
-        """(B * K, 1, H, W) as (B, K, H, W)."""
-        return logits.unflatten(0, (-1, condition.shape[1])).squeeze(2)
-
-    def _presence(self, logits: Tensor, pooled: Tensor, condition: Tensor) -> Tensor | None:
-        """Presence logits (B, K): what the mask itself shows, corrected by the head.
-
-        A mask that finds nothing speaks of absence.
-        """
+        logits, pooled, *rest = decoder(repeated, flat)
+        masks = [logits, *(rest[0] if rest else ())]
+        logits, *sides = (m.unflatten(0, (-1, count)).squeeze(2) for m in masks)
         if self.presence is None:
-            return None
-        pixels = logits.flatten(1)
-        evidence = pixels.topk(min(PEAK_PIXELS, pixels.shape[1]), dim=1).values.mean(dim=1)
-        correction = self.presence(torch.cat([pooled, condition.flatten(0, 1)], dim=1))
-        return (evidence + correction.squeeze(1)).view(-1, condition.shape[1])
+            return logits, None, sides
+        # what the mask itself shows, corrected by the head: a mask that finds nothing speaks of absence
+        pixels = logits.flatten(2)
+        evidence = pixels.topk(min(PEAK_PIXELS, pixels.shape[2]), dim=2).values.mean(dim=2)
+        presence = self.presence(torch.cat([pooled, flat], dim=1))
+        return logits, evidence + presence.view(-1, count), sides
 
     def condition(
         self, encoding: ImageEncoding, teacher: Tensor | None = None, share: Tensor | None = None

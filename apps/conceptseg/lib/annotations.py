@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from monai.data import MetaTensor
@@ -19,6 +20,7 @@ from conceptseg.readout import UNKNOWN
 from .bundle import Bundle
 from .corrections import Corrections
 from .preflight import label_numbers, reader_of
+from .proposals import read_label
 from .renumber import renumbered
 
 THUMBNAIL_PIXELS = 220
@@ -88,6 +90,29 @@ def with_corrections(values: dict[str, dict], corrections: Corrections) -> dict[
         for attribute, value in said.items():
             result[name][attribute] = number_bin(value) if attribute == "number" else value
     return result
+
+
+def change(
+    proposal: tuple[np.ndarray, dict[str, Any]] | None,
+    label_file: str,
+    values: Mapping[int, int],
+    bundle: Bundle,
+) -> dict[str, Any]:
+    """What was proposed ("proposal"), and Dice between it and a saved label ("dice", "mean_dice").
+
+    Args:
+        proposal: mask and facts, as `Proposals.of` gives them.
+        label_file: as the client saved it.
+        values: value in the file -> value in the bundle, as `own_values` gives them.
+        bundle: for its labels.
+    """
+    if proposal is None:
+        return {"proposal": None, "dice": None, "mean_dice": None}
+    mask, facts = proposal
+    saved = label_numbers(renumbered(read_label(label_file), values), bundle)
+    dice = agreement(mask, saved, bundle)
+    mean = None if dice is None else round(float(np.mean(list(dice.values()))), 4)
+    return {"proposal": facts, "dice": dice, "mean_dice": mean}
 
 
 def agreement(proposed: np.ndarray, saved: np.ndarray, bundle: Bundle) -> dict[str, float] | None:

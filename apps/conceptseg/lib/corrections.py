@@ -47,6 +47,12 @@ def read_corrections(text: Any, keywords: Sequence[str]) -> Corrections:
     return result
 
 
+def merge_corrections(older: Corrections, newer: Corrections) -> Corrections:
+    """What was corrected before and is said now; the newer word for the same thing counts."""
+    names = older.keys() | newer.keys()
+    return {name: {**older.get(name, {}), **newer.get(name, {})} for name in sorted(names)}
+
+
 def split_case(text: str, images: Collection[str]) -> tuple[str | None, str]:
     """The image a text is about and the rest: "case_7: oval polyp"; (None, text) without a name."""
     name, colon, rest = text.partition(":")

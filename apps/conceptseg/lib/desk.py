@@ -18,12 +18,18 @@ from conceptseg.concepts import Concepts, concepts_to_sentence
 
 from . import annotations
 from .background import BackgroundScores
-from .corrections import Corrections, corrections_json, read_corrections, split_case
+from .corrections import (
+    Corrections,
+    corrections_json,
+    merge_corrections,
+    read_corrections,
+    split_case,
+)
 from .leases import DEFAULT_MINUTES, Leases
 from .model import ServedModel
 from .problems import bad_request
-from .proposals import Proposals, read_label
-from .renumber import own_values, renumbered
+from .proposals import Proposals
+from .renumber import own_values
 from .rounds_page import write_rounds_page
 
 logger = logging.getLogger(__name__)
@@ -129,7 +135,7 @@ class Desk:
         measured = annotations.measure(shown, label, model.bundle, model.inferer.slice_axes[0])
         corrections, problem = self._sent_corrections(info, model)
         if before.get("model") == model.bundle.name:  # saved again: what was corrected still holds
-            corrections = _merged(before["corrected"], corrections)
+            corrections = merge_corrections(before["corrected"], corrections)
         picked = lease or before
         event = {
             "event": "saved",
@@ -149,7 +155,7 @@ class Desk:
             "concepts": measured,
             "corrected": corrections,
             "foreground_voxels": int((label > 0).sum()),
-            **_change(proposal, paths[1], values, model),
+            **annotations.change(proposal, paths[1], values, model.bundle),
         }
         said = self._finish(image, event, datastore, model)
         try:
@@ -191,7 +197,9 @@ class Desk:
             )
         event = events[image]
         model = self._model_of(event["model"])
-        merged = _merged(event["corrected"], read_corrections(said, model.bundle.keywords))
+        merged = merge_corrections(
+            event["corrected"], read_corrections(said, model.bundle.keywords)
+        )
         note = {"event": "corrected", "image": image, "time": _now(), "client": client}
         self.journal.add(note | {"text": str(text)})
         sentences = self._finish(image, {**event, "corrected": merged}, datastore, model)
@@ -286,28 +294,6 @@ class Desk:
              "labelled": labelled, "validation_dice": metric}
         )  # fmt: skip
         self.write_page()
-
-
-def _merged(older: Corrections, newer: Corrections) -> Corrections:
-    """What was corrected before and is said now; the newer word for the same thing counts."""
-    names = older.keys() | newer.keys()
-    return {name: {**older.get(name, {}), **newer.get(name, {})} for name in sorted(names)}
-
-
-def _change(
-    proposal: tuple[np.ndarray, dict[str, Any]] | None,
-    label_file: str,
-    values: Mapping[int, int],
-    model: ServedModel,
-) -> dict[str, Any]:
-    """What was proposed, and Dice between it and the label."""
-    if proposal is None:
-        return {"proposal": None, "dice": None, "mean_dice": None}
-    mask, facts = proposal
-    saved = annotations.label_numbers(renumbered(read_label(label_file), values), model.bundle)
-    dice = annotations.agreement(mask, saved, model.bundle)
-    mean = None if dice is None else round(float(np.mean(list(dice.values()))), 4)
-    return {"proposal": facts, "dice": dice, "mean_dice": mean}
 
 
 def _now() -> str:

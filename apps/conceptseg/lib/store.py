@@ -182,7 +182,7 @@ def final_pairs(datastore) -> list[dict[str, Any]]:
     # paths are resolved: behind a link the image file may have another name
     names = {
         datastore.get_label_uri(name, DefaultLabelTag.FINAL): name
-        for name in datastore._datastore.filter_by_tag(DefaultLabelTag.FINAL)
+        for name in labeled_ids(datastore)
     }
     for found in found_pairs:
         if (name := names.get(found["label"])) is None:  # removed meanwhile
