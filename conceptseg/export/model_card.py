@@ -119,9 +119,10 @@ def _cost(bundle: Path) -> str:
     if not file.is_file():
         return "Time and energy of the training run were not recorded."
     found = load_config(file)
+    threads = f"{found['threads']} thread" + ("s" if found["threads"] != 1 else "")
     return (
         f"Training took {found['hours']} hours on {found['processes']} x {found['device']}"
-        f" ({found['threads']} threads), {found['epochs']} epochs, {found['images_seen']} images"
+        f" ({threads}), {found['epochs']} epochs, {found['images_seen']} images"
         f" seen; estimated {found['estimated_kwh']} kWh and {found['estimated_grams_co2']} g CO2 at an"
         f" assumed {found['assumed_watts']:g} W and {found['assumed_grams_per_kwh']:g} g/kWh."
     )
