@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .evaluation import CONDITIONS
 from .oracle import oracle_embeddings
+from .uncertainty import uncertainty
 
 TARGET_KEYS = (
     "mask",
@@ -108,7 +109,8 @@ class EvaluationIteration:
 
     The oracle prompt says the concepts measured on the reference; its row shows what a perfect
     prompt is worth and is never a result of the product. The output holds "image", "label" and, per
-    condition, (B, K + 1, *spatial) probabilities under the condition's name.
+    condition, (B, K + 1, *spatial) probabilities under the condition's name; and with "text_free" also
+    "uncertainty" (B, K) of its masks, unless the inferer knows no second way to a mask (ONNX).
 
     Args:
         conditions: those to evaluate, out of `CONDITIONS` of the evaluation.
@@ -124,6 +126,7 @@ class EvaluationIteration:
         network = getattr(engine.network, "module", engine.network).eval()
         free, silent = engine.inferer.copy(prompt=None), engine.inferer.copy(condition="none")
         results = {name: [] for name in self.conditions}
+        unsure = []
         for one, reference in zip(image, label, strict=True):
             encoded = free.encode(one, network)
             for name in self.conditions:
@@ -136,8 +139,12 @@ class EvaluationIteration:
                     )
                 prediction = inferer.decode(encoded, network, teachers=teachers)
                 results[name].append(prediction.with_background())
+                if name == "text_free" and not free.text_free_only:
+                    unsure.append(uncertainty(one, prediction, network, free))
         output = {Keys.IMAGE: image, Keys.LABEL: label}
         output |= {name: _like(torch.stack(preds), image) for name, preds in results.items()}
+        if unsure:
+            output["uncertainty"] = torch.tensor(unsure)
         return _completed(engine, output)
 
 

@@ -15,6 +15,7 @@ import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
 
 from .atomic import write_text_atomic
+from .calibration import FAILED_BELOW, error_detection_area
 from .concept_dice import group_rows
 
 # What the mask was conditioned on. "text_guided_oracle" is given the measured concepts of the
@@ -193,10 +194,29 @@ class CaseTable:
 
     def case_dice(self, condition: str) -> dict[str, float]:
         """Give each case's Dice under ``condition``, the mean over its labels."""
-        scores: dict[str, list[float]] = {}
+        return self._case_means(condition, "dice")
+
+    def _case_means(self, condition: str, column: str) -> dict[str, float]:
+        """Give each case's mean over labels of a column, cases without it left out."""
+        values: dict[str, list[float]] = {}
         for row in self.select(condition):
-            scores.setdefault(row["case"], []).append(row["dice"])
-        return {case: float(np.mean(values)) for case, values in scores.items()}
+            if column in row:
+                values.setdefault(row["case"], []).append(row[column])
+        return {case: float(np.mean(found)) for case, found in values.items()}
+
+    def _error_detection(self, condition: str) -> dict[str, Any]:
+        """Say how well the uncertainty finds failed cases; {} where the rows have none."""
+        unsure = self._case_means(condition, "uncertainty")
+        dice = {case: value for case, value in self.case_dice(condition).items() if case in unsure}
+        if not unsure:
+            return {}
+        found = {
+            "dice_below": FAILED_BELOW,
+            "n": len(dice),
+            "failed": sum(value < FAILED_BELOW for value in dice.values()),
+            "area": error_detection_area(unsure, dice),
+        }
+        return {"error_detection": found}
 
     def summary(self) -> dict[str, Any]:
         """Give mean, sd, median and n of every metric, by condition and label.
@@ -206,12 +226,14 @@ class CaseTable:
             "labels": {label: {"n", metric: {...}, "presence": {...}}}}}``; "dice_over_labels" takes
             one value per case, the mean over its labels; "by_concept" one per case and label, where
             the rows hold what `concept_dice.describe_reference` says. A metric's n counts the
-            cases in which it is defined.
+            cases in which it is defined. Where rows have an "uncertainty", also "error_detection":
+            {"dice_below", "n", "failed", "area"}, see `calibration.error_detection_area`.
         """
         return {
             condition: {
                 "n_cases": len(self.case_dice(condition)),
                 "dice_over_labels": describe(self.case_dice(condition).values()),
+                **self._error_detection(condition),
                 "by_concept": {
                     concept: {word: describe(values) for word, values in words.items()}
                     for concept, words in group_rows(self.select(condition)).items()

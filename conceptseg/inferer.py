@@ -110,6 +110,8 @@ class ConceptInferer(Inferer):
         inferer(volume, network).shape  # volume (1, 1, X, Y, Z) -> (1, 3, X, Y, Z)
     """
 
+    text_free_only = False  # knows neither prompts nor the condition "none"
+
     def __init__(
         self,
         prompt: str | None = None,

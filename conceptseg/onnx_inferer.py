@@ -144,6 +144,8 @@ class OnnxInferer(ConceptInferer):
         ValueError: a prompt is given.
     """
 
+    text_free_only = True
+
     def __init__(self, model: str, provider: str = "cpu", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.model = str(model)

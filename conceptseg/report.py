@@ -110,9 +110,26 @@ def _condition_html(
     return (
         f"<h2>{escape(condition.replace('_', ' '))}</h2>\n"
         f'<p class="note">{escape(_CONDITION_NOTES.get(condition, ""))}</p>\n'
-        f"{_summary_table(summary)}\n{figures}\n"
+        f"{_summary_table(summary)}\n{_error_detection_html(summary)}{figures}\n"
         f"<details><summary>All {len(rows)} rows</summary>{_row_table(table, rows)}</details>\n"
     )
+
+
+def error_detection_sentence(found: Mapping[str, Any]) -> str:
+    """Say how well the uncertainty finds failed cases, from the "error_detection" of a summary."""
+    failed = f"{found['failed']} of {found['n']} cases have a Dice below {found['dice_below']:g}"
+    if found["area"] is None:
+        return f"{failed}; how well the uncertainty finds such cases cannot be told."
+    return (
+        f"{failed}; the uncertainty finds them with an area under the curve (ROC) of"
+        f" {found['area']:.2f} (0.5 is chance)."
+    )
+
+
+def _error_detection_html(summary: Mapping[str, Any]) -> str:
+    """Give the sentence as a paragraph, "" without one."""
+    found = summary.get("error_detection")
+    return f"<p>{escape(error_detection_sentence(found))}</p>\n" if found else ""
 
 
 def figure_html(png: bytes, caption: str) -> str:

@@ -194,6 +194,9 @@ class EvaluationReport:
                 kept[name] = pred
                 rows = evaluate_case(pred, kept["label"], self.keywords, spacing_of(image))
                 rows = [row | concepts for row, concepts in zip(rows, described, strict=True)]
+                if name == "text_free" and "uncertainty" in item:
+                    unsure = item["uncertainty"].tolist()
+                    rows = [r | {"uncertainty": u} for r, u in zip(rows, unsure, strict=True)]
                 self.table.add(case, name, rows)
             self.cases[case] = kept
 

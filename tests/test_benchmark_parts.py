@@ -10,12 +10,12 @@ from benchmark_matrix import SMALL_CLIPSEG
 from torch import nn
 
 from conceptseg.benchmark.budget import steps_of
-from conceptseg.benchmark.calibration import error_detection_area
 from conceptseg.benchmark.charts import line_chart
 from conceptseg.benchmark.clipseg_baseline import TextPromptedClipSeg
 from conceptseg.benchmark.plain_targets import PlainTargetsd
 from conceptseg.benchmark.speed import time_networks
 from conceptseg.benchmark.tables import markdown, spread
+from conceptseg.calibration import error_detection_area
 from conceptseg.engines import prepare_concept_batch
 from conceptseg.inferer import ConceptInferer, Prediction
 from conceptseg.losses import ConceptSegLoss

@@ -1,5 +1,6 @@
 """The bundles: complete, consistent, and running as a user runs them."""
 
+import csv
 import json
 import os
 import shutil
@@ -230,8 +231,18 @@ def test_evaluation_keeps_the_conditions_apart(trained, tmp_path):
     run_bundle(bundle, ["train.yaml", "evaluate.yaml"], output_dir=str(tmp_path), **overrides)
     summary = json.loads((tmp_path / "metrics.json").read_text())
     assert set(summary) == {"text_free", "text_guided_oracle", "no_condition"}
-    assert (tmp_path / "metrics.csv").read_text().count("text_free") >= 1
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    unsure = {row["condition"]: row["uncertainty"] for row in rows}
+    assert 0 <= float(unsure["text_free"]) <= 2 and unsure["no_condition"] == ""
+    found = summary["text_free"]["error_detection"]
+    cases = {r["case"]: [] for r in rows}
+    for row in rows:
+        if row["condition"] == "text_free":
+            cases[row["case"]].append(float(row["dice"]))
+    assert found["failed"] == sum(np.mean(dice) < 0.5 for dice in cases.values())
     page = (tmp_path / "report.html").read_text()
+    assert "cases have a Dice below 0.5" in page
     assert "data:image/png;base64" in page and "://" not in page  # base64 may spell "http"
 
 

@@ -180,6 +180,22 @@ def test_several_labels_are_averaged_per_case():
     assert summary["labels"]["b"]["dice"]["mean"] == 0
 
 
+def test_the_summary_says_how_well_the_uncertainty_finds_failed_cases():
+    table = filled_table()
+    assert "error_detection" not in table.summary()["text_free"]
+    for row in table.select("text_free"):
+        row["uncertainty"] = {"a": 0.1, "b": 0.5, "c": 0.9}[row["case"]]
+        row["dice"] = 0.4 if row["case"] == "b" else row["dice"]  # a and c agree
+    found = table.summary()
+    assert found["text_free"]["error_detection"] == {
+        "dice_below": 0.5,
+        "n": 3,
+        "failed": 1,
+        "area": 0.5,  # less certain than a, more certain than c
+    }
+    assert "error_detection" not in found["text_guided_oracle"]
+
+
 def test_the_csv_has_a_line_per_row_and_empty_cells_for_undefined_values(tmp_path):
     table = filled_table()
     table.rows[0]["seconds"] = 0.5

@@ -88,12 +88,23 @@ def test_the_card_holds_the_measured_figures_and_the_counts(bundle, tmp_path):
     text = model_card(bundle)
     dice = [row["dice"] for row in table.rows]
     assert f"| text-free | {np.mean(dice):.3f} ± {np.std(dice, ddof=1):.3f} | 1.000 | 3 |" in text
+    assert "cases have a Dice below" not in text  # no uncertainty was measured
     assert "| size | tiny | 0.000 | 1 |" in text and "| a | 0.667 ± 0.577 (3)" in text
     split = json.loads((bundle / "docs" / "split.json").read_text())
     assert f"{len(split['training'])} to train" in text
     assert "| class | anterior hippocampus, posterior hippocampus |" in text
     record = json.loads((bundle / "docs" / "training.json").read_text())
     assert f"{record['hours']} hours" in text and "{" not in text.replace("${", "")
+
+
+def test_the_card_says_what_the_uncertainty_finds(bundle, tmp_path):
+    table = table_of()
+    for row in table.select("text_free"):
+        row["uncertainty"] = 1 - row["dice"]
+    table.write_summary(tmp_path / "metrics.json")
+    keep_metrics(bundle, tmp_path / "metrics.json", "metrics.json", bundle / "models" / "model.pt")
+    assert "1 of 3 cases have a Dice below 0.5" in model_card(bundle)
+    assert "area under the curve (ROC) of 1.00" in model_card(bundle)
 
 
 def test_the_card_changes_with_the_training_record(bundle):

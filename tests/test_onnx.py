@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from monai.engines import SupervisedEvaluator
 from small_network import small_network
 
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
 
+from conceptseg.engines import EvaluationIteration
 from conceptseg.inferer import ConceptInferer
 from conceptseg.onnx_compare import compare, logit_difference, network_inputs, table
 from conceptseg.onnx_export import export_onnx, quantise
@@ -53,6 +55,24 @@ def test_the_inferer_is_a_drop_in(network, model, shape):
     assert torch.allclose(found.presence, expected.presence, atol=1e-5)
     assert found.readout[0].keys() == expected.readout[0].keys()
     assert found.asked == expected.asked
+
+
+def test_evaluation_with_the_model_leaves_the_uncertainty_out(network, model):
+    image, label = torch.randn(1, 3, 32, 25), torch.zeros(1, 1, 32, 25)
+    keys = {}
+    for inferer in (ConceptInferer(), OnnxInferer(model)):
+        evaluator = SupervisedEvaluator(
+            torch.device("cpu"),
+            [{"image": image, "label": label}],
+            network,
+            inferer=inferer,
+            iteration_update=EvaluationIteration(["text_free"]),
+            decollate=False,
+        )
+        evaluator.run()
+        keys[type(inferer)] = evaluator.state.output.get("uncertainty")
+    assert keys[OnnxInferer] is None
+    assert keys[ConceptInferer].shape == (1, len(network.keywords))
 
 
 def test_prompts_larger_images_and_other_weights_are_refused(network, model):

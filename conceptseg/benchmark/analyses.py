@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..atomic import write_text_atomic
+from ..calibration import FAILED_BELOW, error_detection_area
 from ..results import write_table
 from .absence import absent_class
-from .calibration import FAILED_BELOW, error_detection_area
 from .comparison import Group
 from .execution import Places, Run
 from .matrix import Matrix

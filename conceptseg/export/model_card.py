@@ -14,6 +14,7 @@ from typing import Any
 from ..atomic import write_text_atomic
 from ..concepts import ATTRIBUTES
 from ..datasets import without_card
+from ..report import error_detection_sentence
 from .checksums import file_sha256
 from .renaming import load_config
 
@@ -155,7 +156,10 @@ def _performance(bundle: Path, card: Mapping[str, Any]) -> Iterator[str]:
         if "labels" in summary:
             yield f"### {name}, {_CONDITIONS.get(condition, condition)}, by label"
             yield _label_table(summary["labels"])
-    concepts = content["conditions"].get("text_free", {}).get("by_concept") or {}
+    free = content["conditions"].get("text_free", {})
+    if "error_detection" in free:
+        yield f"{name}, text-free: {error_detection_sentence(free['error_detection'])}"
+    concepts = free.get("by_concept") or {}
     if any(concepts.values()):
         yield f"### {name}, text-free, by what the reference is like"
         yield _concept_table(concepts)
