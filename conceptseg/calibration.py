@@ -32,3 +32,25 @@ def error_detection_area(
         return None
     ranks = rankdata([uncertainty[case] for case in cases])
     return float((ranks[failed].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def error_detection(
+    uncertainty: Mapping[str, float], dice: Mapping[str, float]
+) -> dict[str, float | int | None]:
+    """How well the uncertainty finds failed cases, with the counts behind it.
+
+    Args:
+        uncertainty: of each case that has one, larger is less certain.
+        dice: of at least these cases; others are left out.
+
+    Returns:
+        "dice_below" (a case below it failed), "n" cases, "failed" of them, and the "area" of
+        `error_detection_area`.
+    """
+    judged = {case: dice[case] for case in uncertainty}
+    return {
+        "dice_below": FAILED_BELOW,
+        "n": len(judged),
+        "failed": sum(value < FAILED_BELOW for value in judged.values()),
+        "area": error_detection_area(uncertainty, judged),
+    }

@@ -15,7 +15,7 @@ import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
 
 from .atomic import write_text_atomic
-from .calibration import FAILED_BELOW, error_detection_area
+from .calibration import error_detection
 from .concept_dice import group_rows
 
 # What the mask was conditioned on. "text_guided_oracle" is given the measured concepts of the
@@ -207,16 +207,8 @@ class CaseTable:
     def _error_detection(self, condition: str) -> dict[str, Any]:
         """Say how well the uncertainty finds failed cases; {} where the rows have none."""
         unsure = self._case_means(condition, "uncertainty")
-        dice = {case: value for case, value in self.case_dice(condition).items() if case in unsure}
-        if not unsure:
-            return {}
-        found = {
-            "dice_below": FAILED_BELOW,
-            "n": len(dice),
-            "failed": sum(value < FAILED_BELOW for value in dice.values()),
-            "area": error_detection_area(unsure, dice),
-        }
-        return {"error_detection": found}
+        dice = self.case_dice(condition)
+        return {"error_detection": error_detection(unsure, dice)} if unsure else {}
 
     def summary(self) -> dict[str, Any]:
         """Give mean, sd, median and n of every metric, by condition and label.
@@ -227,7 +219,7 @@ class CaseTable:
             one value per case, the mean over its labels; "by_concept" one per case and label, where
             the rows hold what `concept_dice.describe_reference` says. A metric's n counts the
             cases in which it is defined. Where rows have an "uncertainty", also "error_detection":
-            {"dice_below", "n", "failed", "area"}, see `calibration.error_detection_area`.
+            {"dice_below", "n", "failed", "area"}, see `calibration.error_detection`.
         """
         return {
             condition: {
