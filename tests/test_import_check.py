@@ -62,7 +62,7 @@ def test_a_good_bundle_is_usable_and_described(received):
     result = received()
     assert result.refused == []
     facts = result.facts
-    assert (facts["name"], facts["version"]) == (NAME, "0.2.0")
+    assert (facts["name"], facts["version"]) == (NAME, "0.3.0")
     assert facts["labels"] == {"0": "background", "1": "polyp"}
     assert facts["licence"].startswith("Apache License") and "Kvasir" in facts["data licence"]
     assert facts["code"].endswith(", 0 not of this conceptseg")
