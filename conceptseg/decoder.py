@@ -60,6 +60,9 @@ class PyramidDecoder(nn.Module):
             from; about 0.01 for small objects, which a short training from 0.5 never gets down to.
         deep_supervision: in training every coarser level gives a mask too, see `decode_levels`. Weights
             from before load all the same.
+        map_gain: start value of the learned factor with which the concept map's logits are added to the
+            mask's, so that a named place weighs at every pixel and not at the coarsest level alone; 0
+            leaves it out. Weights from before load with a factor of 0.
 
     Attributes:
         pooled_channels: channels of the pooled vector that presence is read from.
@@ -82,15 +85,21 @@ class PyramidDecoder(nn.Module):
         norm: str = "instance",
         foreground: float = 0.5,
         deep_supervision: bool = False,
+        map_gain: float = 0.0,
     ) -> None:
         super().__init__()
         start = foreground_logit(foreground)
+        if map_gain and not map_size:
+            raise ValueError(
+                f"expected a map_size above 0 with map_gain {map_gain}, got 0; set one"
+            )
         self.stride = stride
         self.skip = skip
         self.map_size = map_size
         channels = list(feature_channels)
         self.pooled_channels = channels[-1]
         self.concept_map = nn.Linear(embed_dim, map_size**2) if map_size else None
+        self.map_gain = nn.Parameter(torch.tensor(float(map_gain))) if map_gain else None
         self.bottleneck = self._block(channels[-1] + bool(map_size), channels[-1], norm)
         self.bottleneck_film = FiLM(embed_dim, channels[-1])
         self.blocks = nn.ModuleList()
@@ -104,7 +113,7 @@ class PyramidDecoder(nn.Module):
         self.side_heads = nn.ModuleList(
             nn.Conv2d(width, 1, 1) for width in (channels[:0:-1] if deep_supervision else ())
         )
-        self.register_load_state_dict_pre_hook(_fill_in_side_heads)
+        self.register_load_state_dict_pre_hook(_fill_in_later_parts)
         with torch.no_grad():
             for head in (self.head, *self.side_heads):
                 head.bias += start
@@ -150,10 +159,10 @@ class PyramidDecoder(nn.Module):
         x = features[-1]
         concept_map = self.map_logits(embedding)
         if concept_map is not None:
-            concept_map = F.interpolate(
+            at_coarsest = F.interpolate(
                 concept_map.sigmoid(), x.shape[2:], mode="bilinear", align_corners=False
             )
-            x = torch.cat([x, concept_map.to(x.dtype)], dim=1)
+            x = torch.cat([x, at_coarsest.to(x.dtype)], dim=1)
         x = self.bottleneck_film(self.bottleneck(x), embedding)
         pooled = x.amax(dim=(2, 3))
         heads = list(self.side_heads) if sides else []
@@ -166,14 +175,21 @@ class PyramidDecoder(nn.Module):
             if self.skip or level > 0:
                 x = torch.cat([x, features[level]], dim=1)
             x = film(block(x), embedding)
-        logits = self.head(self.refine(F.leaky_relu(x, 0.01)))
-        return F.pixel_shuffle(logits, self.stride), pooled, side_logits
+        logits = F.pixel_shuffle(self.head(self.refine(F.leaky_relu(x, 0.01))), self.stride)
+        if self.map_gain is not None:
+            prior = F.interpolate(
+                concept_map, logits.shape[2:], mode="bilinear", align_corners=False
+            )
+            logits = logits + self.map_gain * prior.to(logits.dtype)
+        return logits, pooled, side_logits
 
 
-def _fill_in_side_heads(decoder: PyramidDecoder, state: dict, prefix: str, *_) -> None:
-    """Let weights of a training without deep supervision load; inference needs no side heads."""
+def _fill_in_later_parts(decoder: PyramidDecoder, state: dict, prefix: str, *_) -> None:
+    """Let weights from before load: inference needs no side heads, and no gain is a gain of 0."""
     own = {f"{prefix}side_heads.{k}": v for k, v in decoder.side_heads.state_dict().items()}
     for name in [k for k in state if k.startswith(f"{prefix}side_heads.") and k not in own]:
         del state[name]
+    if decoder.map_gain is not None:
+        own[f"{prefix}map_gain"] = torch.zeros_like(decoder.map_gain)
     for name, value in own.items():
         state.setdefault(name, value)

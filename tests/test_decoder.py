@@ -130,3 +130,23 @@ def test_weights_with_and_without_side_heads_load_into_each_other():
     state["other.weight"] = torch.zeros(1)
     with pytest.raises(RuntimeError, match=r"other\.weight"):
         plain.load_state_dict(state)
+
+
+def test_the_concept_map_weighs_at_every_pixel_and_older_weights_know_no_gain():
+    features, embedding = pyramid(1), torch.randn(1, 10)
+    plain = PyramidDecoder(CHANNELS, 10).eval()
+    guided = PyramidDecoder(CHANNELS, 10, map_gain=0.5).eval()
+    guided.load_state_dict(plain.state_dict())
+    expected = plain(features, embedding)[0]
+    assert torch.equal(guided(features, embedding)[0], expected)
+    with torch.no_grad():
+        guided.map_gain.fill_(2)
+        gained = guided(features, embedding)[0] - expected
+    whole = torch.nn.functional.interpolate(
+        guided.map_logits(embedding), expected.shape[2:], mode="bilinear"
+    )
+    assert torch.allclose(gained, 2 * whole, atol=1e-5)
+    with pytest.raises(RuntimeError, match="map_gain"):
+        plain.load_state_dict(guided.state_dict())
+    with pytest.raises(ValueError, match="map_size above 0"):
+        PyramidDecoder(CHANNELS, 10, map_size=0, map_gain=1.0)
