@@ -23,6 +23,8 @@ from conceptseg.export.renaming import PATH_STEPS, names_module, rename_in_text,
 from conceptseg.export.zoo_checks import check_bundle
 
 HIPPOCAMPUS, POLYP = "hippocampus_mr_segmentation", "polyp_endoscopy_segmentation"
+METADATA = Path(__file__).parents[1] / "bundles" / POLYP / "configs" / "metadata.json"
+VERSION = json.loads(METADATA.read_text())["version"]
 LOGITS = """
 import sys, json
 sys.modules["conceptseg"] = None  # an installed package cannot help
@@ -191,7 +193,7 @@ def test_every_file_is_listed_with_its_hash_and_damage_is_seen(exported, tmp_pat
 
 def test_the_same_bundle_gives_the_same_archive(sources, exported, tmp_path):
     again = export_bundle(sources[POLYP], tmp_path, make_zip=True)
-    assert again.archive.name == f"{POLYP}_v0.3.0.zip"
+    assert again.archive.name == f"{POLYP}_v{VERSION}.zip"
     assert again.archive.read_bytes() == (exported[POLYP].parent / again.archive.name).read_bytes()
 
 
@@ -237,7 +239,7 @@ def test_the_checks_find_what_is_wrong(exported, tmp_path):
     (folder / "big.bin").write_bytes(bytes(26 << 20))
     meta = folder / "configs" / "metadata.json"
     content = json.loads(meta.read_text())
-    content["version"], content["numpy_version"] = "0.3.0", ">=1.26"
+    content["version"], content["numpy_version"] = "99.0.0", ">=1.26"
     content["required_packages_version"].pop("scipy")
     meta.write_text(json.dumps(content))
     (folder / "LICENSE").write_text("All rights reserved")
@@ -321,7 +323,7 @@ def stand_in():
 
 
 def test_monai_downloads_the_archive_as_a_bundle(exported, stand_in, tmp_path):
-    archive = exported[POLYP].parent / f"{POLYP}_v0.3.0.zip"
+    archive = exported[POLYP].parent / f"{POLYP}_v{VERSION}.zip"
     StandIn.archive = archive.read_bytes()
     monai.bundle.download(
         name=POLYP, url=f"{stand_in}/{archive.name}", bundle_dir=str(tmp_path), progress=False
@@ -333,7 +335,7 @@ def test_a_push_to_the_hub_sends_every_file_and_the_version(exported, stand_in, 
     pytest.importorskip("huggingface_hub")
     shutil.copytree(exported[POLYP], tmp_path / POLYP)
     code = "from monai.bundle import push_to_hf_hub; push_to_hf_hub('someone/bundle', "
-    code += f"{POLYP!r}, {str(tmp_path)!r}, token='none', version='0.3.0')"
+    code += f"{POLYP!r}, {str(tmp_path)!r}, token='none', version={VERSION!r})"
     environment = {"HF_ENDPOINT": stand_in, "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1"}
     result = subprocess.run(
         [sys.executable, "-c", code],
@@ -353,7 +355,7 @@ def test_a_push_to_the_hub_sends_every_file_and_the_version(exported, stand_in, 
     }
     expected = {*folder_sums(exported[POLYP]), "SHA256SUMS", "README.md"}
     assert sent == expected
-    assert any("/tag/" in path and b"0.3.0" in body for _, path, body in StandIn.calls)
+    assert any("/tag/" in path and VERSION.encode() in body for _, path, body in StandIn.calls)
 
 
 def test_the_script_reports_and_fails_in_one_sentence(

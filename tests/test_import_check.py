@@ -58,11 +58,12 @@ def received(folder, tmp_path):
     return inspect
 
 
-def test_a_good_bundle_is_usable_and_described(received):
+def test_a_good_bundle_is_usable_and_described(received, repository):
     result = received()
+    metadata = json.loads((repository / "bundles" / NAME / "configs/metadata.json").read_text())
     assert result.refused == []
     facts = result.facts
-    assert (facts["name"], facts["version"]) == (NAME, "0.3.0")
+    assert (facts["name"], facts["version"]) == (NAME, metadata["version"])
     assert facts["labels"] == {"0": "background", "1": "polyp"}
     assert facts["licence"].startswith("Apache License") and "Kvasir" in facts["data licence"]
     assert facts["code"].endswith(", 0 not of this conceptseg")
