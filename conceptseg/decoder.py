@@ -159,10 +159,7 @@ class PyramidDecoder(nn.Module):
         x = features[-1]
         concept_map = self.map_logits(embedding)
         if concept_map is not None:
-            at_coarsest = F.interpolate(
-                concept_map.sigmoid(), x.shape[2:], mode="bilinear", align_corners=False
-            )
-            x = torch.cat([x, at_coarsest.to(x.dtype)], dim=1)
+            x = torch.cat([x, _resize_like(concept_map.sigmoid(), x).to(x.dtype)], dim=1)
         x = self.bottleneck_film(self.bottleneck(x), embedding)
         pooled = x.amax(dim=(2, 3))
         heads = list(self.side_heads) if sides else []
@@ -171,17 +168,20 @@ class PyramidDecoder(nn.Module):
             level = len(features) - 2 - i
             if heads:
                 side_logits.insert(0, heads[i](F.leaky_relu(x, 0.01)))
-            x = F.interpolate(x, features[level].shape[2:], mode="bilinear", align_corners=False)
+            x = _resize_like(x, features[level])
             if self.skip or level > 0:
                 x = torch.cat([x, features[level]], dim=1)
             x = film(block(x), embedding)
         logits = F.pixel_shuffle(self.head(self.refine(F.leaky_relu(x, 0.01))), self.stride)
         if self.map_gain is not None:
-            prior = F.interpolate(
-                concept_map, logits.shape[2:], mode="bilinear", align_corners=False
-            )
-            logits = logits + self.map_gain * prior.to(logits.dtype)
+            prior = _resize_like(concept_map, logits).to(logits.dtype)
+            logits = logits + self.map_gain * prior
         return logits, pooled, side_logits
+
+
+def _resize_like(x: Tensor, like: Tensor) -> Tensor:
+    """Maps `x` (N, C, h, w) at the size of `like` (N, D, H, W)."""
+    return F.interpolate(x, like.shape[2:], mode="bilinear", align_corners=False)
 
 
 def _fill_in_later_parts(decoder: PyramidDecoder, state: dict, prefix: str, *_) -> None:
