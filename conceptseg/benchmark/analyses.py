@@ -33,13 +33,16 @@ ANALYSES: dict[str, Callable[[Tester, Sequence[TestCase]], Rows]] = {
 }
 
 
-def analyse(matrix: Matrix, places: Places, repeat: bool = False) -> None:
+def analyse(
+    matrix: Matrix, places: Places, repeat: bool = False, names: Sequence[str] = tuple(ANALYSES)
+) -> None:
     """Ask every recorded network whose weights were kept; writes a CSV and a JSON per analysis.
 
     Args:
         matrix: its runs.
         places: folders.
         repeat: also those analysed before.
+        names: of the analyses.
     """
     store = RunStore(places.output_dir)
     specs = [
@@ -48,7 +51,7 @@ def analyse(matrix: Matrix, places: Places, repeat: bool = False) -> None:
     logger.info("%d runs with weights", len(specs))
     for count, spec in enumerate(specs, start=1):
         folder = store.folder(spec.key)
-        missing = [n for n in ANALYSES if repeat or not (folder / f"{n}.json").exists()]
+        missing = [n for n in names if repeat or not (folder / f"{n}.json").exists()]
         if not missing:
             continue
         tester = Run(matrix, spec, places).tester(("text_free",))

@@ -1,0 +1,172 @@
+"""One generalist against specialists: every set in one form, alone and merged with the others."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from monai.transforms import LoadImage, Orientation, SpatialPad
+from PIL import Image
+from torch import Tensor
+
+from ..atomic import atomic_path
+from ..image_formats import case_name
+from ..image_io import ConceptImageReader
+from ..slices import volume_to_slices
+from .comparison import compare_scores
+from .matrix import DataSet
+from .records import CASES, RunStore
+from .splits import make_split
+from .tables import interval, spread
+
+logger = logging.getLogger(__name__)
+
+ALL = "all"
+SLICE_STEP = 5  # of a volume's axial slices, so that no set outnumbers the others
+_PHOTO_THRESHOLD = 127  # JPEG masks hold values between 0 and 255
+_RANGE_PERCENTILES = (0.5, 99.5)  # of a volume's intensities, shown from black to white
+_SECTIONS = {"training": "train", "validation": "train", "testing": "validation"}
+
+
+def merge_sets(
+    data_dir: Path, out: Path, bundles: Path, sets: Sequence[DataSet], labels: Sequence[int]
+) -> None:
+    """Write every set as 8-bit pictures with label maps, and all of them together.
+
+    `out`/SET/train, and validation, which is tested on, hold images and masks; `out`/all holds those of
+    every set, label numbers following one another in the order of the sets. Volumes become every
+    `SLICE_STEP`-th axial slice, its two neighbours in the other colour channels. A set that is complete
+    is not written again.
+
+    Args:
+        data_dir: folder of the sets.
+        out: folder to write to.
+        bundles: folder of the bundles.
+        sets: in their own form, with at most one fold.
+        labels: number of labels of each.
+
+    Raises:
+        FileNotFoundError: a set that `data_dir` lacks.
+    """
+    for i, (data_set, count) in enumerate(zip(sets, labels, strict=True)):
+        done = out / data_set.name / "complete"
+        if done.is_file():
+            continue
+        logger.info("writing %s as pictures", data_set.name)
+        folder = data_dir / data_set.folder
+        split = make_split(folder, data_set.split, bundles / data_set.bundle, data_set.folds[0])
+        # label numbers in the set's own pictures and in the merged ones; a single label is white
+        numbers = {
+            data_set.name: [255] if count == 1 else range(1, count + 1),
+            ALL: [sum(labels[:i]) + k for k in range(1, count + 1)],
+        }
+        for section, part in _SECTIONS.items():
+            for case in split[section]:
+                for file, image, label in _pictures(data_set.name, case):
+                    for target, values in numbers.items():
+                        place = out / target / part
+                        _save(image, place / "images" / file)
+                        _save(np.array([0, *values], np.uint8)[label], place / "masks" / file)
+        done.touch()
+
+
+def _pictures(name: str, case: Mapping[str, str]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """File name, image (H, W, 3) uint8 and label numbers (H, W) of a photograph, or of every slice."""
+    image = _read(case["image"])
+    label = _read(case["label"], is_label=True)
+    stem = f"{name}_{case_name(case['image'])}"
+    if image.ndim == 3:
+        picture = image.permute(2, 1, 0).numpy().astype(np.uint8)
+        yield f"{stem}.png", picture, (label[0].T.numpy() > _PHOTO_THRESHOLD).astype(np.uint8)
+        return
+    low, high = np.percentile(image.numpy(), _RANGE_PERCENTILES)
+    image = ((image - low) / max(high - low, 1e-9)).clamp(0, 1) * 255
+    square = SpatialPad([max(image.shape[1:3])] * 2)
+    chosen = range(0, image.shape[3], SLICE_STEP)
+    pairs = zip(
+        volume_to_slices(image, 2, context=1, only=chosen),
+        volume_to_slices(label, 2, only=chosen),
+        strict=True,
+    )
+    for number, (one, mask) in zip(chosen, pairs, strict=True):
+        picture = np.asarray(square(one)).T.round().astype(np.uint8)
+        yield f"{stem}_{number:03d}.png", picture, np.asarray(square(mask))[0].T.astype(np.uint8)
+
+
+def _read(path: str, is_label: bool = False) -> Tensor:
+    """(C, *spatial) of an image file, volumes in RAS."""
+    reader = ConceptImageReader(is_label=is_label)
+    image = LoadImage(reader=reader, image_only=True, ensure_channel_first=True)(path)
+    image = Orientation(axcodes="RAS", labels=None)(image) if image.ndim == 4 else image
+    return image.as_tensor().float()
+
+
+def _save(picture: np.ndarray, path: Path) -> None:
+    """Write a PNG file, atomically."""
+    with atomic_path(path) as temporary:
+        Image.fromarray(picture).save(temporary)
+
+
+def compare_by_label(store: RunStore, contestant: str) -> tuple[list[str], list[list[str]]]:
+    """Header and one row per label and condition: the generalist's Dice beside the specialists'.
+
+    Only cases that show the label count, the same ones on both sides.
+    """
+    scores: dict[str, dict[tuple[str, str], dict[int, dict[str, float]]]] = {}
+    for record in store.records():
+        if record["status"] != "done" or record["contestant"] != contestant:
+            continue
+        side = scores.setdefault("all" if record["data_set"] == ALL else "own", {})
+        with open(store.folder(record["key"]) / CASES, newline="", encoding="utf-8") as stream:
+            for row in csv.DictReader(stream):
+                if row["presence_true"] == "True":
+                    by_seed = side.setdefault((row["label"], row["condition"]), {})
+                    by_seed.setdefault(record["seed"], {})[row["case"]] = float(row["dice"])
+    header = ["Label", "Condition", "Generalist", "Specialist", "Difference [95 %]"]
+    rows = []
+    for key, generalist in scores.get("all", {}).items():
+        specialist = scores.get("own", {}).get(key, {})
+        rows.append(
+            [
+                key[0],
+                key[1].replace("_", " "),
+                *(_spread(side) for side in (generalist, specialist)),
+                interval(compare_scores(generalist, specialist)),
+            ]
+        )
+    return header, rows
+
+
+def _spread(by_seed: Mapping[int, Mapping[str, float]]) -> str:
+    """Mean and range over seeds of the mean over cases."""
+    return spread([float(np.mean(list(cases.values()))) for cases in by_seed.values()])
+
+
+def absent_table(store: RunStore, contestant: str) -> tuple[list[str], list[list[str]]]:
+    """Header and one row per label: how often the generalist finds nothing in images without it.
+
+    From the recorded analysis "absence": mask empty and presence below its threshold.
+    """
+    kinds = {"text_free": "Text-free", "keyword": "Asked for by name"}
+    silent: dict[str, dict[str, dict[int, list[bool]]]] = {}
+    for record in store.records():
+        path = store.folder(record["key"]) / "absence.csv"
+        if (record["data_set"], record["contestant"]) != (ALL, contestant) or not path.is_file():
+            continue
+        with open(path, newline="", encoding="utf-8") as stream:
+            for row in csv.DictReader(stream):
+                if row["set"] == "whole":
+                    of_kind = silent.setdefault(row["label"], {}).setdefault(row["prompt"], {})
+                    of_kind.setdefault(record["seed"], []).append(row["silent"] == "True")
+    rows = [
+        [
+            label,
+            str(max(len(v) for v in of_label["keyword"].values())),
+            *(spread([float(np.mean(v)) for v in of_label[kind].values()]) for kind in kinds),
+        ]
+        for label, of_label in silent.items()
+    ]
+    return ["Label", "Images without it", *kinds.values()], rows
