@@ -28,7 +28,7 @@ _CONDITION_NOTES = {
 _STYLE = """
 body { font-family: system-ui, sans-serif; margin: 2em auto; max-width: 70em; color: #222;
   background: #fff; padding: 0 1em }
-table { border-collapse: collapse; margin: .5em 0 1.5em }
+table { border-collapse: collapse; margin: .5em 0 1.5em; display: block; overflow-x: auto }
 th, td { border-bottom: 1px solid #ccc; padding: .25em .7em; text-align: right }
 th:first-child, td:first-child, td.name { text-align: left }
 figure { display: inline-block; margin: 0 1em 1em 0; vertical-align: top; max-width: 21em }
