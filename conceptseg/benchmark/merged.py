@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from monai.transforms import LoadImage, Orientation, SpatialPad
 from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from ..atomic import atomic_path
 from ..image_formats import case_name
@@ -21,8 +21,6 @@ from .matrix import DataSet
 from .records import CASES, RunStore
 from .splits import make_split
 from .tables import interval, spread
-
-logger = logging.getLogger(__name__)
 
 ALL = "all"
 SLICE_STEP = 5  # of a volume's axial slices, so that no set outnumbers the others
@@ -55,7 +53,6 @@ def merge_sets(
         done = out / data_set.name / "complete"
         if done.is_file():
             continue
-        logger.info("writing %s as pictures", data_set.name)
         folder = data_dir / data_set.folder
         split = make_split(folder, data_set.split, bundles / data_set.bundle, data_set.folds[0])
         # label numbers in the set's own pictures and in the merged ones; a single label is white
@@ -63,13 +60,13 @@ def merge_sets(
             data_set.name: [255] if count == 1 else range(1, count + 1),
             ALL: [sum(labels[:i]) + k for k in range(1, count + 1)],
         }
-        for section, part in _SECTIONS.items():
-            for case in split[section]:
-                for file, image, label in _pictures(data_set.name, case):
-                    for target, values in numbers.items():
-                        place = out / target / part
-                        _save(image, place / "images" / file)
-                        _save(np.array([0, *values], np.uint8)[label], place / "masks" / file)
+        cases = [(part, case) for section, part in _SECTIONS.items() for case in split[section]]
+        for part, case in tqdm(cases, desc=f"{data_set.name} as pictures", unit="case"):
+            for file, image, label in _pictures(data_set.name, case):
+                for target, values in numbers.items():
+                    place = out / target / part
+                    _save(image, place / "images" / file)
+                    _save(np.array([0, *values], np.uint8)[label], place / "masks" / file)
         done.touch()
 
 
@@ -119,7 +116,7 @@ def compare_by_label(store: RunStore, contestant: str) -> tuple[list[str], list[
     for record in store.records():
         if record["status"] != "done" or record["contestant"] != contestant:
             continue
-        side = scores.setdefault("all" if record["data_set"] == ALL else "own", {})
+        side = scores.setdefault(ALL if record["data_set"] == ALL else "own", {})
         with open(store.folder(record["key"]) / CASES, newline="", encoding="utf-8") as stream:
             for row in csv.DictReader(stream):
                 if row["presence_true"] == "True":
@@ -127,7 +124,7 @@ def compare_by_label(store: RunStore, contestant: str) -> tuple[list[str], list[
                     by_seed.setdefault(record["seed"], {})[row["case"]] = float(row["dice"])
     header = ["Label", "Condition", "Generalist", "Specialist", "Difference [95 %]"]
     rows = []
-    for key, generalist in scores.get("all", {}).items():
+    for key, generalist in scores.get(ALL, {}).items():
         specialist = scores.get("own", {}).get(key, {})
         rows.append(
             [
