@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
-import warnings
 from pathlib import Path
+
+from conceptseg.benchmark import start_script
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -59,14 +58,11 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Do what was asked; 1 when a run failed."""
     args = parse_arguments()
-    warnings.filterwarnings("ignore")
-    logging.basicConfig(level=logging.ERROR, format="%(asctime)s %(message)s", stream=sys.stdout)
-    logging.getLogger("conceptseg.benchmark").setLevel(logging.INFO)
+    start_script()
     from conceptseg.benchmark.command import run_command
 
     return run_command(args)
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     sys.exit(main())

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
-import warnings
 from pathlib import Path
+
+from conceptseg.benchmark import start_script
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MATRICES = REPOSITORY / "docs" / "benchmarks"
@@ -27,9 +26,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Merge the sets, train what is missing, compare; 1 when a run failed."""
     args = parse_arguments()
-    warnings.filterwarnings("ignore")
-    logging.basicConfig(level=logging.ERROR, format="%(asctime)s %(message)s", stream=sys.stdout)
-    logging.getLogger("conceptseg.benchmark").setLevel(logging.INFO)
+    start_script()
     from conceptseg.atomic import write_text_atomic
     from conceptseg.benchmark.analyses import analyse
     from conceptseg.benchmark.execution import Places
@@ -62,5 +59,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     sys.exit(main())

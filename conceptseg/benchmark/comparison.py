@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -164,14 +163,12 @@ def read_groups(store: RunStore, data_sets: Sequence[str] | None = None) -> list
         details = [record[key] for key in ("title", "ours", "condition")]
         entry = group.entries.setdefault(name, Entry(name, *details, []))
         entry.records.append(record)
-        _add_cases(entry, record["seed"], store.folder(record["key"]) / CASES)
+        _add_cases(entry, record["seed"], store.table(record["key"], CASES))
     return [groups[place] for place in sorted(groups, key=lambda p: (p[0], p[1], p[2], -p[3]))]
 
 
-def _add_cases(entry: Entry, seed: int, path: Any) -> None:
+def _add_cases(entry: Entry, seed: int, rows: Sequence[Mapping[str, str]]) -> None:
     """Add the cases of one run, the mean over labels, to the entry's scores."""
-    with open(path, newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
     entry.labels = list(dict.fromkeys(row["label"] for row in rows))
     for metric in ("dice", "iou", "hd95_mm", "hd95_px", "uncertainty"):
         values: dict[tuple[str, str], list[float]] = {}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from monai.transforms import LoadImage, Orientation, SpatialPad
-from PIL import Image
+from monai.transforms import LoadImage, Orientation, ScaleIntensityRangePercentiles, SpatialPad
 from torch import Tensor
 from tqdm import tqdm
 
 from ..atomic import atomic_path
+from ..datasets.writing import to_picture
+from ..image_checks import threshold_mask
 from ..image_formats import case_name
 from ..image_io import ConceptImageReader
 from ..slices import volume_to_slices
@@ -24,8 +25,7 @@ from .tables import interval, spread
 
 ALL = "all"
 SLICE_STEP = 5  # of a volume's axial slices, so that no set outnumbers the others
-_PHOTO_THRESHOLD = 127  # JPEG masks hold values between 0 and 255
-_RANGE_PERCENTILES = (0.5, 99.5)  # of a volume's intensities, shown from black to white
+_SHOWN_PERCENTILES = (0.5, 99.5)  # of a volume's intensities, from black to white
 _SECTIONS = {"training": "train", "validation": "train", "testing": "validation"}
 
 
@@ -65,32 +65,36 @@ def merge_sets(
             for file, image, label in _pictures(data_set.name, case):
                 for target, values in numbers.items():
                     place = out / target / part
-                    _save(image, place / "images" / file)
-                    _save(np.array([0, *values], np.uint8)[label], place / "masks" / file)
+                    mask = np.array([0, *values], np.uint8)[label]
+                    for kind, array in (("images", image), ("masks", mask)):
+                        with atomic_path(place / kind / file) as temporary:
+                            to_picture(array).save(temporary)
         done.touch()
 
 
 def _pictures(name: str, case: Mapping[str, str]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """File name, image (H, W, 3) uint8 and label numbers (H, W) of a photograph, or of every slice."""
+    """File name, image (3, W, H) in 0..255 and label numbers (1, W, H) of a photograph, or of every slice."""
     image = _read(case["image"])
     label = _read(case["label"], is_label=True)
     stem = f"{name}_{case_name(case['image'])}"
     if image.ndim == 3:
-        picture = image.permute(2, 1, 0).numpy().astype(np.uint8)
-        yield f"{stem}.png", picture, (label[0].T.numpy() > _PHOTO_THRESHOLD).astype(np.uint8)
+        yield f"{stem}.png", image.numpy(), threshold_mask(label).numpy().astype(int)
         return
-    low, high = np.percentile(image.numpy(), _RANGE_PERCENTILES)
-    image = ((image - low) / max(high - low, 1e-9)).clamp(0, 1) * 255
+    image = ScaleIntensityRangePercentiles(*_SHOWN_PERCENTILES, 0, 255, clip=True)(image)
     square = SpatialPad([max(image.shape[1:3])] * 2)
     chosen = range(0, image.shape[3], SLICE_STEP)
-    pairs = zip(
+    slices = zip(
+        chosen,
         volume_to_slices(image, 2, context=1, only=chosen),
         volume_to_slices(label, 2, only=chosen),
         strict=True,
     )
-    for number, (one, mask) in zip(chosen, pairs, strict=True):
-        picture = np.asarray(square(one)).T.round().astype(np.uint8)
-        yield f"{stem}_{number:03d}.png", picture, np.asarray(square(mask))[0].T.astype(np.uint8)
+    for number, one, mask in slices:
+        yield (
+            f"{stem}_{number:03d}.png",
+            np.asarray(square(one)),
+            np.asarray(square(mask)).astype(int),
+        )
 
 
 def _read(path: str, is_label: bool = False) -> Tensor:
@@ -101,27 +105,17 @@ def _read(path: str, is_label: bool = False) -> Tensor:
     return image.as_tensor().float()
 
 
-def _save(picture: np.ndarray, path: Path) -> None:
-    """Write a PNG file, atomically."""
-    with atomic_path(path) as temporary:
-        Image.fromarray(picture).save(temporary)
-
-
 def compare_by_label(store: RunStore, contestant: str) -> tuple[list[str], list[list[str]]]:
     """Header and one row per label and condition: the generalist's Dice beside the specialists'.
 
     Only cases that show the label count, the same ones on both sides.
     """
     scores: dict[str, dict[tuple[str, str], dict[int, dict[str, float]]]] = {}
-    for record in store.records():
-        if record["status"] != "done" or record["contestant"] != contestant:
-            continue
-        side = scores.setdefault(ALL if record["data_set"] == ALL else "own", {})
-        with open(store.folder(record["key"]) / CASES, newline="", encoding="utf-8") as stream:
-            for row in csv.DictReader(stream):
-                if row["presence_true"] == "True":
-                    by_seed = side.setdefault((row["label"], row["condition"]), {})
-                    by_seed.setdefault(record["seed"], {})[row["case"]] = float(row["dice"])
+    for record, row in _rows(store, contestant, CASES):
+        if row["presence_true"] == "True":
+            side = scores.setdefault(ALL if record["data_set"] == ALL else "own", {})
+            by_seed = side.setdefault((row["label"], row["condition"]), {})
+            by_seed.setdefault(record["seed"], {})[row["case"]] = float(row["dice"])
     header = ["Label", "Condition", "Generalist", "Specialist", "Difference [95 %]"]
     rows = []
     for key, generalist in scores.get(ALL, {}).items():
@@ -137,6 +131,17 @@ def compare_by_label(store: RunStore, contestant: str) -> tuple[list[str], list[
     return header, rows
 
 
+def _rows(
+    store: RunStore, contestant: str, table: str
+) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+    """Record and row, for every row of a table of the contestant's runs; runs without it are left out."""
+    for record in store.records():
+        wanted = record["status"] == "done" and record["contestant"] == contestant
+        if wanted and (store.folder(record["key"]) / table).is_file():
+            for row in store.table(record["key"], table):
+                yield record, row
+
+
 def _spread(by_seed: Mapping[int, Mapping[str, float]]) -> str:
     """Mean and range over seeds of the mean over cases."""
     return spread([float(np.mean(list(cases.values()))) for cases in by_seed.values()])
@@ -149,15 +154,10 @@ def absent_table(store: RunStore, contestant: str) -> tuple[list[str], list[list
     """
     kinds = {"text_free": "Text-free", "keyword": "Asked for by name"}
     silent: dict[str, dict[str, dict[int, list[bool]]]] = {}
-    for record in store.records():
-        path = store.folder(record["key"]) / "absence.csv"
-        if (record["data_set"], record["contestant"]) != (ALL, contestant) or not path.is_file():
-            continue
-        with open(path, newline="", encoding="utf-8") as stream:
-            for row in csv.DictReader(stream):
-                if row["set"] == "whole":
-                    of_kind = silent.setdefault(row["label"], {}).setdefault(row["prompt"], {})
-                    of_kind.setdefault(record["seed"], []).append(row["silent"] == "True")
+    for record, row in _rows(store, contestant, "absence.csv"):
+        if record["data_set"] == ALL and row["set"] == "whole":
+            of_kind = silent.setdefault(row["label"], {}).setdefault(row["prompt"], {})
+            of_kind.setdefault(record["seed"], []).append(row["silent"] == "True")
     rows = [
         [
             label,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -46,6 +47,11 @@ class RunStore:
         """All records, by key."""
         paths = sorted((self.root / "runs").glob(f"**/{RECORD}"))
         return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+    def table(self, key: str, name: str) -> list[dict[str, str]]:
+        """Rows of one of a run's CSV tables, values as text."""
+        with open(self.folder(key) / name, newline="", encoding="utf-8") as stream:
+            return list(csv.DictReader(stream))
 
     def supersede(self, key: str) -> None:
         """Move a run out of the way, numbered, so that it can be repeated; its claim stays."""

@@ -29,19 +29,19 @@ def write_case(case: RawCase, loaded: LoadedCase, card: DatasetCard, out: Path) 
         if suffix == ending:
             shutil.copyfile(case.image, temporary)
         elif is_picture:
-            _picture(loaded.image).save(temporary)
+            to_picture(loaded.image).save(temporary)
         else:
             nibabel.save(nibabel.Nifti1Image(loaded.image[0], loaded.affine), temporary)
     with atomic_path(out / mask) as temporary:
         if is_picture:
             factor = _BINARY_VALUE if len(card.keywords) == 1 else 1
-            _picture(loaded.label[None] * np.uint8(factor)).save(temporary)
+            to_picture(loaded.label[None] * np.uint8(factor)).save(temporary)
         else:
             nibabel.save(nibabel.Nifti1Image(loaded.label, loaded.affine), temporary)
     return {"image": image, "label": mask}
 
 
-def _picture(array: np.ndarray) -> Image.Image:
+def to_picture(array: np.ndarray) -> Image.Image:
     """(C, W, H) as a PIL image; values beyond 8 bit are scaled to the image's range."""
     array = np.moveaxis(np.asarray(array), 0, -1).swapaxes(0, 1)
     if array.dtype != np.uint8:
