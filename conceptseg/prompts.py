@@ -141,9 +141,7 @@ class CompactTextEncoder(TextEncoder):
         self.token_dim = token_dim
         self.embed_dim = embed_dim
         self.max_tokens = max_tokens
-        words = set(canonical_vocabulary(keywords)) | set(TEMPLATE.split())
-        words |= set(descriptor_words(self.descriptors))
-        self.vocabulary = SPECIAL_TOKENS + tuple(sorted(words))
+        self.vocabulary = self.vocabulary_of(keywords, self.descriptors)
         self._ids = {word: i for i, word in enumerate(self.vocabulary)}
         self.placeholder_id = self._ids[PLACEHOLDER]
         self.word_embedding = nn.Embedding(len(self.vocabulary), token_dim, padding_idx=0)
@@ -153,8 +151,19 @@ class CompactTextEncoder(TextEncoder):
         )
         self.layers = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
         self.projection = nn.Sequential(nn.LayerNorm(token_dim), nn.Linear(token_dim, embed_dim))
-        checksum = zlib.crc32(" ".join(self.vocabulary).encode())
-        self.register_buffer("vocabulary_checksum", torch.tensor(checksum, dtype=torch.int64))
+        checksum = torch.tensor(self.checksum_of(self.vocabulary), dtype=torch.int64)
+        self.register_buffer("vocabulary_checksum", checksum)
+
+    @staticmethod
+    def vocabulary_of(keywords: Sequence[str], descriptors: Descriptors) -> tuple[str, ...]:
+        """Words of an encoder for these keywords and descriptors, in the order of their ids."""
+        words = set(canonical_vocabulary(keywords)) | set(TEMPLATE.split())
+        return SPECIAL_TOKENS + tuple(sorted(words | set(descriptor_words(descriptors))))
+
+    @staticmethod
+    def checksum_of(vocabulary: Sequence[str]) -> int:
+        """Number that weights carry, so that no other vocabulary's are taken for them."""
+        return zlib.crc32(" ".join(vocabulary).encode())
 
     def tokenize(self, prompts: Sequence[str], num_placeholders: int = 0) -> TokenizedPrompts:
         """See `TextEncoder.tokenize`.

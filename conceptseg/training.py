@@ -38,6 +38,7 @@ class CheckpointKeeper:
         last_path: file of the resumable checkpoint.
         patience: validations without progress after which training stops; 0: never.
         resume: go on from `last_path` if it exists; otherwise an existing one is an error.
+        judge_start: validate before the first epoch, so that the best is never worse than the start.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class CheckpointKeeper:
         last_path: str,
         patience: int = 0,
         resume: bool = True,
+        judge_start: bool = False,
     ) -> None:
         self.parts = {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
         self.network = getattr(network, "module", network)
@@ -58,6 +60,7 @@ class CheckpointKeeper:
         self.last_path = Path(last_path)
         self.patience = patience
         self.resume = resume
+        self.judge_start = judge_start
         self.state = {"best_metric": None, "best_epoch": 0, "waited": 0, "validated": 0}
         self.trainer: Engine | None = None
 
@@ -70,6 +73,9 @@ class CheckpointKeeper:
     def _load(self, engine: Engine) -> None:
         """Restore the last checkpoint."""
         if not self.last_path.exists():
+            if self.judge_start:
+                self.evaluator.run()
+                self._judge(engine)
             return
         if not self.resume:
             raise FileExistsError(

@@ -226,6 +226,17 @@ def test_training_goes_on_where_it_stopped(trained, tmp_path):
     assert resumed["iteration"] * 2 == before["iteration"] * 3
 
 
+def test_training_starts_from_given_weights_and_judges_them_first(trained, tmp_path):
+    _, bundle, output, overrides = trained
+    start = output / "model.pt"
+    changed = overrides | {"learning_rate": 0.0, "ckpt_dir": str(tmp_path)}
+    more = {"max_epochs": 1, "start_weights": str(start)}
+    run_bundle(bundle, "train.yaml", output_dir=str(tmp_path), **more, **changed)
+    assert torch.load(tmp_path / "last.pt", weights_only=False)["state"]["best_epoch"] == 0
+    begun, kept = (torch.load(p, weights_only=True) for p in (start, tmp_path / "model.pt"))
+    assert all(torch.equal(value, kept[name]) for name, value in begun.items())
+
+
 def test_evaluation_keeps_the_conditions_apart(trained, tmp_path):
     _, bundle, _, overrides = trained
     run_bundle(bundle, ["train.yaml", "evaluate.yaml"], output_dir=str(tmp_path), **overrides)

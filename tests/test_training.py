@@ -9,16 +9,15 @@ from monai.transforms import Compose, RandGaussianNoised
 from conceptseg.training import CheckpointKeeper
 
 
-def run_of(folder) -> tuple[CheckpointKeeper, SimpleNamespace]:
+def run_of(folder, **options) -> tuple[CheckpointKeeper, SimpleNamespace]:
     """A keeper and its engine, as at the start of a process."""
     torch.manual_seed(0)
     network = torch.nn.Linear(2, 1)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
     evaluator = SimpleNamespace(state=SimpleNamespace(iteration=0, metrics={}))
-    keeper = CheckpointKeeper(
-        network, optimizer, schedule, evaluator, str(folder / "model.pt"), str(folder / "last.pt")
-    )
+    paths = (str(folder / "model.pt"), str(folder / "last.pt"))
+    keeper = CheckpointKeeper(network, optimizer, schedule, evaluator, *paths, **options)
     noise = Compose([RandGaussianNoised("image", prob=1)])
     data = Dataset([{"image": torch.zeros(1, 4, 4)}] * 3, noise)
     loader = DataLoader(data, batch_size=1, num_workers=0)
@@ -46,3 +45,23 @@ def test_a_resumed_run_does_not_repeat_the_first_epoch_s_augmentation(tmp_path):
     keeper, engine = run_of(tmp_path)
     keeper._load(engine)
     assert torch.equal(epoch(engine), second)  # and again the same when resumed again
+
+
+def test_the_start_is_judged_first_and_kept_where_training_makes_it_worse(tmp_path):
+    keeper, engine = run_of(tmp_path, judge_start=True)
+    state = keeper.evaluator.state
+    state.key_metric_name = "dice"
+    keeper.evaluator.run = lambda: setattr(state, "metrics", {"dice": 0.7})
+    keeper._load(engine)
+    start = keeper.network.weight.detach().clone()
+    for number, dice, kept in ((1, 0.6, 0), (2, 0.8, 2)):
+        engine.state.epoch, state.iteration, state.metrics = number, 1, {"dice": dice}
+        with torch.no_grad():
+            keeper.network.weight.fill_(number)
+        keeper._after_epoch(engine)
+        assert keeper.state["best_epoch"] == kept
+        saved = torch.load(tmp_path / "model.pt", weights_only=True)["weight"]
+        assert torch.equal(saved, keeper.network.weight if kept else start)
+    keeper, engine = run_of(tmp_path, judge_start=True)
+    keeper._load(engine)  # a resumed run has judged it already
+    assert keeper.state["best_metric"] == 0.8
