@@ -36,6 +36,7 @@ MIN_CASES = 2
 MAX_EPOCHS = 10_000
 DEFAULT_EPOCHS = 30
 DEFAULT_VAL_SPLIT = 0.2
+FRESH_STEPS = 10  # of an epoch, at least, from fresh weights: a few cases alone would make one
 
 
 class TrainingTask(TrainTask):
@@ -124,10 +125,11 @@ class TrainingTask(TrainTask):
         concepts = measured_concepts(cases, self.model.bundle)
         write_text_atomic(run_dir / "concepts.json", json.dumps(concepts, indent=1) + "\n")
         parser = self._parser(run_dir, _epochs(request))
+        pretrained = read_flag("pretrained", request.get("pretrained", True))
+        if not (pretrained and self.model.is_valid()):
+            _make_more_steps(parser)
         parser.get_parsed_content("initialize", default=None)
-        before = self._start_weights(
-            parser, read_flag("pretrained", request.get("pretrained", True))
-        )
+        before = self._start_weights(parser, pretrained)
         stats = {
             "start_ts": int(started),
             "total_epochs": _epochs(request),
@@ -241,6 +243,13 @@ def _keeper(parser: ConfigParser) -> CheckpointKeeper:
         "Expected a conceptseg.training.CheckpointKeeper among train#handlers, got none. Add it to"
         " the bundle's train config."
     )
+
+
+def _make_more_steps(parser: ConfigParser) -> None:
+    """Let every epoch of the config have `FRESH_STEPS` steps at least, its schedule included."""
+    length = str(parser["train#epoch_length"]).removeprefix("$")
+    parser["train#epoch_length"] = f"$max({FRESH_STEPS}, {length})"
+    parser["train#trainer#epoch_length"] = "@train#epoch_length"
 
 
 def _epochs(request: Mapping[str, Any]) -> int:

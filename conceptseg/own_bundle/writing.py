@@ -1,0 +1,226 @@
+"""A bundle of this project as the pattern for one with other labels: configs, metadata, card, start weights."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from monai.bundle import ConfigParser
+
+from ..concepts.descriptors import QUESTIONS
+from ..datasets import without_card
+from ..export.model_card import CARD, write_card
+from ..export.renaming import load_config
+from ..start_weights import load_start_weights
+from .prose import card_of
+
+CONFIGS = (
+    *("train", "inference", "evaluate", "multi_gpu_train", "baseline", "active_learning"),
+    "extract_concepts",
+)
+_LINE = re.compile(r"(\s*)([\w#]+): (.*?)(\s+#.*)?")
+_SIDES = {"left", "right"}
+
+
+@dataclass(frozen=True)
+class OwnBundle:
+    """What the new bundle is for.
+
+    Attributes:
+        labels: names of label values 1..K, as prompts will say them.
+        title: of the README, such as "Kidneys in CT".
+        modality: short name such as "CT"; None: as the pattern.
+        spacing, slice_axes, slice_size: of volumes, see `VolumeChoices`; None: as the pattern.
+        image_size: side of the square that pictures are resized to; None: as the pattern.
+        is_grey: pictures without color, so that concepts say their intensity.
+        largest_part: volumes: of each label only the largest connected part is kept.
+    """
+
+    labels: Sequence[str]
+    title: str
+    modality: str | None = None
+    spacing: Sequence[float] | None = None
+    slice_axes: Sequence[int] | None = None
+    slice_size: int | None = None
+    image_size: int | None = None
+    is_grey: bool = False
+    largest_part: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse labels that prompts could not name."""
+        labels = [label.lower() for label in self.labels]
+        bad = [x for x in labels if not re.fullmatch(r"[^\W\d_]+(?:[ -][^\W\d_]+)*", x)]
+        if bad or not labels or len(set(labels)) < len(labels):
+            raise ValueError(
+                f"expected different labels of letters, such as 'left kidney', got {list(self.labels)};"
+                " prompts name a label by its words"
+            )
+
+    def values(self) -> dict[str, Any]:
+        """Config values that are not the pattern's."""
+        chosen = {
+            "keywords": list(self.labels),
+            "title": self.title,
+            "color": not self.is_grey,
+            "largest_part": self.largest_part,
+            "spacing": self.spacing and list(self.spacing),
+            "slice_axes": self.slice_axes and list(self.slice_axes),
+            "slice_size": self.slice_size,
+            "image_size": self.image_size,
+        }
+        if any(_SIDES & set(label.lower().split()) for label in self.labels):
+            chosen["flip_probability"] = 0.0  # a mirrored left kidney would be a right one
+        if (self.modality or "").lower() in QUESTIONS:
+            chosen["modality"] = self.modality.lower()
+        return {name: value for name, value in chosen.items() if value is not None}
+
+
+def write_own_bundle(
+    target: Path,
+    pattern: Path,
+    own: OwnBundle,
+    weights: Path | None = None,
+    weights_keywords: Sequence[str] | None = None,
+) -> Path:
+    """Write a bundle that trains, infers and is served like `pattern`, for other labels.
+
+    Args:
+        target: new folder; its name is the model's.
+        pattern: bundle of this project with the same kind of images.
+        own: labels and sizes.
+        weights: of a network of the pattern's form, to start from; None: none, train first.
+        weights_keywords: the labels that `weights` know; None: those of the bundle they lie in.
+
+    Returns:
+        `target`.
+
+    Raises:
+        FileExistsError: `target` exists.
+        FileNotFoundError: no bundle at `pattern`, or no weights.
+        ValueError: a name that cannot be a model's, or weights of another network.
+    """
+    target, pattern = Path(target), Path(pattern)
+    if target.exists():
+        raise FileExistsError(f"expected a new folder, got {target}, which exists; choose another")
+    if not re.fullmatch(r"[A-Za-z][\w-]*", target.name):
+        raise ValueError(
+            f"expected a folder name of letters, digits, _ and -, got {target.name!r}; it is the name"
+            " that clients show"
+        )
+    if not (pattern / CARD).is_file():
+        raise FileNotFoundError(f"expected a bundle of this project with {CARD}, got {pattern}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new_bundle_") as folder:
+        made = Path(folder) / target.name
+        (made / "configs").mkdir(parents=True)
+        (made / "docs").mkdir()
+        for name in CONFIGS:
+            text = (pattern / "configs" / f"{name}.yaml").read_text(encoding="utf-8")
+            (made / "configs" / f"{name}.yaml").write_text(_own_text(text, own), encoding="utf-8")
+        for name in ("configs/logging.conf", "LICENSE"):
+            shutil.copyfile(pattern / name, made / name)
+        metadata = _own_metadata(load_config(pattern / "configs" / "metadata.json"), own)
+        text = json.dumps(metadata, indent=4) + "\n"
+        (made / "configs" / "metadata.json").write_text(text, encoding="utf-8")
+        source = _start(made, weights, weights_keywords) if weights else None
+        _write_docs(made, own, source)
+        made.rename(target)
+    return target
+
+
+def _own_text(text: str, own: OwnBundle) -> str:
+    """A config with the values of `own`, and nothing of data set cards; comments stay."""
+    values, lines = own.values(), []
+    for line in text.splitlines():
+        found = _LINE.fullmatch(line)
+        key = found and found[2]
+        if key == "dataset_card":
+            continue
+        if found and ("conceptseg.datasets.card_" in found[3] or (key in values and not found[1])):
+            value = values.get(key, without_card(yaml.safe_load(found[3])))
+            note = found[4] or ""
+            if key == "keywords":
+                note = (
+                    f" # label values 1 to {len(value)}" if len(value) > 1 else " # label value 1"
+                )
+            line = f"{found[1]}{key}: {_flow(value)}{note}"
+        elif line.startswith("#   ... --prompt"):
+            line = f'#   ... --prompt "{own.labels[-1]}"'
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def _flow(value: Any) -> str:
+    """A value on one line of YAML."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"))
+    return text.removesuffix("...\n").strip()
+
+
+def _own_metadata(metadata: dict[str, Any], own: OwnBundle) -> dict[str, Any]:
+    """metadata.json for these labels."""
+    names = ", ".join(own.labels)
+    described = ", ".join(f"{value} {name}" for value, name in enumerate(own.labels, start=1))
+    data = metadata["network_data_format"]
+    image, pred = data["inputs"]["image"], data["outputs"]["pred"]
+    kind = own.modality or image["modality"]
+    image["modality"] = kind
+    if len(image["channel_def"]) == 1:
+        image["channel_def"] = {"0": kind}
+    channels = ["background", *own.labels]
+    pred["channel_def"] = {str(i): name for i, name in enumerate(channels)}
+    pred["num_channels"] = len(channels)
+    volume = len(image["spatial_shape"]) == 3
+    return metadata | {
+        "version": "0.1.0",
+        "changelog": {"0.1.0": "first version"},
+        "authors": "not stated",
+        "copyright": "not stated",
+        "name": f"{own.title} with concept prompts",
+        "task": f"Segmentation of {names} in {kind} images, text-free or following a concept prompt",
+        "data_source": "not stated",
+        "image_classes": f"single-channel {kind} volume, intensities normalised per case"
+        if volume
+        else metadata["image_classes"],
+        "label_classes": f"integer map: 0 background, {described}",
+        "pred_classes": f"{len(channels)} channels of logits, background first",
+        "references": metadata["references"][:1],
+    }
+
+
+def _start(bundle: Path, weights: Path, keywords: Sequence[str] | None) -> Path | None:
+    """Write models/model.pt from other weights; gives the bundle these lie in, if they lie in one."""
+    source = Path(weights).resolve().parent.parent
+    config = source / "configs" / "inference.yaml"
+    if keywords is None and config.is_file():
+        keywords = load_config(config)["keywords"]
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "inference.yaml"))
+    network = parser.get_parsed_content("network_def")
+    load_start_weights(network, weights, keywords)
+    (bundle / "models").mkdir()
+    torch.save(network.state_dict(), bundle / "models" / "model.pt")
+    return source if config.is_file() else None
+
+
+def _write_docs(bundle: Path, own: OwnBundle, source: Path | None) -> None:
+    """Card, README and the note on data licences."""
+    is_volume = "slice_axes" in load_config(bundle / "configs" / "inference.yaml")
+    start = source.name if source else None
+    card = card_of(own.title, own.labels, is_volume, own.largest_part, start)
+    head = "# Prose of docs/README.md; python scripts/model_card.py BUNDLE adds the figures.\n"
+    text = yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=100)
+    (bundle / CARD).write_text(head + text, encoding="utf-8")
+    licence = "Name here whose images these weights were trained on, and under which terms.\n"
+    if source and (source / "docs" / "data_license.txt").is_file():
+        licence += f"\nThe first weights come from {source.name}; its terms:\n\n"
+        licence += (source / "docs" / "data_license.txt").read_text(encoding="utf-8")
+    (bundle / "docs" / "data_license.txt").write_text(licence, encoding="utf-8")
+    write_card(bundle)

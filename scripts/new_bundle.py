@@ -1,0 +1,92 @@
+"""Make a bundle for your own labels: what it trains, infers and is served with in MONAI Label."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from conceptseg.own_bundle import (
+    OwnBundle,
+    choose_for_volumes,
+    images_in,
+    survey_images,
+    write_own_bundle,
+)
+
+BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
+VOLUMES, PICTURES = "hippocampus_mr_segmentation", "polyp_endoscopy_segmentation"
+
+
+def main() -> int:
+    """Look at the images, choose, write, say what comes next."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path, help="folder of the new bundle; its name is the model's")
+    parser.add_argument("--labels", nargs="+", required=True, help="names of label values 1, 2 ...")
+    parser.add_argument("--images", type=Path, required=True, help="folder with some of the images")
+    parser.add_argument("--title", help="of its README, such as 'Kidneys in CT'")
+    parser.add_argument("--modality", help="MR, CT, ultrasound, xray, endoscopy, skin, wound ...")
+    parser.add_argument(
+        "--like",
+        type=Path,
+        help=f"bundle to follow: {VOLUMES} or {PICTURES}, by the images;"
+        " wound_photo_segmentation for objects of 1 %% of a picture",
+    )
+    parser.add_argument("--spacing", nargs=3, type=float, help="mm; -1 keeps an axis as it is")
+    parser.add_argument("--slice_axes", nargs="+", type=int, choices=(0, 1, 2), help="2: axial")
+    parser.add_argument("--slice_size", type=int, help="pixels of a slice, a multiple of 16")
+    parser.add_argument("--image_size", type=int, help="pixels that pictures are resized to")
+    parser.add_argument(
+        "--largest_part", action="store_true", help="volumes: each label is one connected part"
+    )
+    parser.add_argument("--weights", type=Path, help="to start from, such as B/models/model.pt")
+    parser.add_argument("--weights_labels", nargs="+", help="what they know, if in no bundle")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        pattern, own = _choose(args)
+        made = write_own_bundle(args.out, pattern, own, args.weights, args.weights_labels)
+    except (OSError, ValueError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    _next_steps(made, args)
+    return 0
+
+
+def _choose(args: argparse.Namespace) -> tuple[Path, OwnBundle]:
+    """Pattern and values from the images, where the command line does not say."""
+    seen = survey_images(args.images)
+    like = args.like or Path(VOLUMES if seen.is_volume else PICTURES)
+    pattern = like if like.is_dir() else BUNDLES / like
+    print(f"images     {seen.count} {'volumes' if seen.is_volume else 'pictures'} in {args.images}")
+    chosen = {"image_size": args.image_size, "is_grey": seen.is_grey}
+    if seen.is_volume:
+        found = choose_for_volumes(seen.spacing, seen.extent)
+        chosen = {
+            "spacing": args.spacing or found.spacing,
+            "slice_axes": args.slice_axes or found.slice_axes,
+            "slice_size": args.slice_size or found.slice_size,
+        }
+        sides = " x ".join(f"{side:.3g}" for side in seen.spacing)
+        print(f"voxels     {sides} mm, median; field of view up to {max(seen.extent):.0f} mm")
+        print(
+            f"slices     {chosen['slice_size']} pixels at {chosen['spacing']} mm, axes {chosen['slice_axes']}"
+        )
+    title = args.title or ", ".join(args.labels).capitalize()
+    return pattern, OwnBundle(
+        args.labels, title, args.modality, largest_part=args.largest_part, **chosen
+    )
+
+
+def _next_steps(bundle: Path, args: argparse.Namespace) -> None:
+    """Commands for what people do next."""
+    print(f"bundle     {bundle}, {'with weights' if args.weights else 'without weights yet'}")
+    print("\nAnnotate in 3D Slicer, then press Train:")
+    print("  python -m monailabel.main start_server --app apps/conceptseg \\")
+    print(f"      --studies {images_in(args.images)} --conf bundles {bundle}")
+    print("Train on images/ and labels/ that you have:")
+    print(f"  python -m monai.bundle run --config_file {bundle}/configs/train.yaml \\")
+    print(f"      --bundle_root {bundle} --dataset_dir DATA")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

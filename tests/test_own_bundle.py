@@ -1,0 +1,218 @@
+"""Bundles for one's own labels: chosen after the images, complete, and running as a user runs them."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+import yaml
+from monai.bundle import ConfigParser, run, verify_metadata, verify_net_in_out
+from phantoms import disc_photo, write_photos, write_volumes
+from PIL import Image
+
+from conceptseg.own_bundle import (
+    OwnBundle,
+    choose_for_volumes,
+    survey_images,
+    write_own_bundle,
+)
+
+HIPPOCAMPUS = "hippocampus_mr_segmentation"
+POLYP = "polyp_endoscopy_segmentation"
+WOUND = "wound_photo_segmentation"
+KIDNEYS = OwnBundle(
+    ["left kidney", "right kidney"],
+    "Kidneys in CT",
+    "CT",
+    spacing=[1.5, 1.5, -1.0],
+    slice_axes=[2],
+    slice_size=64,
+)
+
+
+def network_of(bundle, config="inference"):
+    """A config's network."""
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / f"{config}.yaml"))
+    return parser.get_parsed_content("network_def")
+
+
+@pytest.mark.parametrize(
+    "spacing, extent, chosen",
+    [
+        ((1, 1, 1), (35, 51, 48), ([1, 1, 1], [0, 1, 2], 64)),
+        ((0.8, 0.8, 1.2), (60, 60, 60), ([0.8, 0.8, 0.8], [0, 1, 2], 80)),
+        ((1, 1, 1), (180, 220, 180), ([1, 1, -1], [2], 224)),  # too large for three axes
+        ((0.7, 0.7, 3), (60, 60, 90), ([0.7, 0.7, -1], [2], 96)),
+        ((4, 0.5, 0.5), (120, 150, 140), ([-1, 0.5, 0.5], [0], 304)),  # sagittal slices
+        (
+            (0.5, 0.5, 5),
+            (480, 480, 300),
+            ([1.5, 1.5, -1], [2], 320),
+        ),  # the field at most 320 pixels
+        ((1, 1, 4), (10, 10, 40), ([1, 1, -1], [2], 32)),  # the network's smallest
+    ],
+)
+def test_slices_hold_the_field_of_view(spacing, extent, chosen):
+    found = choose_for_volumes(spacing, extent)
+    assert (found.spacing, found.slice_axes, found.slice_size) == chosen
+
+
+def test_volumes_are_measured_along_the_body_s_axes(tmp_path):
+    sagittal = np.array([[0, 0, 3.0, 0], [0.5, 0, 0, 0], [0, -1.0, 0, 0], [0, 0, 0, 1]])
+    for number, shape in enumerate([(40, 30, 8), (60, 30, 8), (40, 30, 12)]):
+        path = tmp_path / f"{number}.nii.gz"
+        nib.save(nib.Nifti1Image(np.zeros(shape, np.int16), sagittal), path)
+    (tmp_path / "labels" / "final").mkdir(parents=True)  # as MONAI Label leaves them
+    mask = nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.diag([9.0, 9, 9, 1]))
+    nib.save(mask, tmp_path / "labels" / "final" / "0.nii.gz")
+    seen = survey_images(tmp_path)
+    assert (seen.count, seen.is_volume) == (3, True)
+    assert seen.spacing == (3.0, 0.5, 1.0)
+    assert seen.extent == (36.0, 30.0, 30.0)
+
+
+def test_pictures_are_told_from_volumes_and_grey_from_color(tmp_path):
+    write_photos(tmp_path / "color", 3)
+    seen = survey_images(tmp_path / "color")
+    assert (seen.count, seen.is_volume, seen.is_grey) == (3, False, False)
+    (tmp_path / "grey").mkdir()
+    Image.fromarray(disc_photo(0)[0]).convert("L").save(tmp_path / "grey" / "0.png")
+    assert survey_images(tmp_path / "grey").is_grey
+    write_volumes(tmp_path / "both", 1)
+    shutil.copy(tmp_path / "grey" / "0.png", tmp_path / "both" / "images" / "picture.png")
+    with pytest.raises(ValueError, match=r"both \(picture\.png"):
+        survey_images(tmp_path / "both")
+    (tmp_path / "alone" / "masks").mkdir(parents=True)
+    shutil.copy(tmp_path / "grey" / "0.png", tmp_path / "alone" / "masks" / "0.png")
+    with pytest.raises(ValueError, match="masks alone"):
+        survey_images(tmp_path / "alone")
+
+
+@pytest.mark.parametrize(
+    "pattern, own, forbidden",
+    [
+        (HIPPOCAMPUS, KIDNEYS, ("hippoc", "anterior")),
+        (
+            POLYP,
+            OwnBundle(["nodule"], "Nodules", "ultrasound", is_grey=True),
+            ("polyp", "colonosc"),
+        ),
+        (WOUND, OwnBundle(["burn", "scar"], "Burns", image_size=96), ("ulcer", "fuseg")),
+    ],
+)
+def test_every_config_knows_the_new_labels_alone(repository, tmp_path, pattern, own, forbidden):
+    bundle = write_own_bundle(tmp_path / "mine", repository / "bundles" / pattern, own)
+    for name in ("train", "inference", "extract_concepts"):
+        config = yaml.safe_load((bundle / "configs" / f"{name}.yaml").read_text())
+        assert config["keywords"] == list(own.labels)
+        for key in ("spacing", "slice_axes", "slice_size", "image_size"):
+            if getattr(own, key) is not None and name != "extract_concepts":
+                assert config[key] == getattr(own, key)
+    train = yaml.safe_load((bundle / "configs" / "train.yaml").read_text())
+    assert train["flip_probability"] == (0.0 if own is KIDNEYS else 0.5)
+    assert train.get("color", True) != own.is_grey
+    assert network_of(bundle).state_dict().keys() == network_of(bundle, "train").state_dict().keys()
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    pred = metadata["network_data_format"]["outputs"]["pred"]
+    assert pred["num_channels"] == len(own.labels) + 1
+    assert list(pred["channel_def"].values()) == ["background", *own.labels]
+    for file in bundle.rglob("*"):
+        if file.is_file() and file.name != "LICENSE":
+            text = file.read_text().lower()
+            assert "card_" not in text and "@dataset_card" not in text, file
+            if file.name != "README.md":  # its vocabulary names places
+                assert [word for word in forbidden if word in text] == [], file
+    readme = (bundle / "docs" / "README.md").read_text()
+    assert own.title in readme and f'--prompt "{own.labels[-1]}"' in readme
+
+
+def test_metadata_follow_the_schema_and_the_network(repository, tmp_path):
+    bundle = write_own_bundle(tmp_path / "kidneys", repository / "bundles" / HIPPOCAMPUS, KIDNEYS)
+    meta, config = (str(bundle / "configs" / n) for n in ("metadata.json", "inference.yaml"))
+    verify_net_in_out(net_id="network_def", meta_file=meta, config_file=config, device="cpu")
+    schema = repository.parent / "shared" / "schema" / "meta_schema_20240725.json"
+    if not schema.exists():
+        pytest.skip("the metadata schema is not at hand and would have to be downloaded")
+    shutil.copy(schema, tmp_path / "schema.json")
+    verify_metadata(meta_file=meta, filepath=str(tmp_path / "schema.json"))
+
+
+@pytest.mark.parametrize("largest", [True, False])
+def test_lesions_keep_all_parts_and_organs_one(repository, tmp_path, largest):
+    own = OwnBundle(["liver"], "Liver", largest_part=largest)
+    bundle = write_own_bundle(tmp_path / "liver", repository / "bundles" / HIPPOCAMPUS, own)
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "inference.yaml"))
+    steps = [type(t).__name__ for t in parser.get_parsed_content("postprocessing").transforms]
+    assert ("KeepLargestConnectedComponentd" in steps) == largest
+
+
+def test_shared_weights_are_where_training_starts(repository, tmp_path):
+    source = repository / "bundles" / HIPPOCAMPUS
+    own = OwnBundle(["posterior hippocampus", "amygdala"], "Amygdala")
+    weights = source / "models" / "model.pt"
+    bundle = write_own_bundle(tmp_path / "amygdala", source, own, weights)
+    old, new = (torch.load(p / "models/model.pt", weights_only=True) for p in (source, bundle))
+    assert torch.equal(new["null_embedding"][0], old["null_embedding"][1])
+    assert torch.equal(new["decoder.head.weight"], old["decoder.head.weight"])
+    network_of(bundle).load_state_dict(new)
+    assert "CC BY-SA" in (bundle / "docs" / "data_license.txt").read_text()
+    assert HIPPOCAMPUS in (bundle / "docs" / "README.md").read_text()
+
+
+def test_what_cannot_be_made_leaves_nothing_behind(repository, tmp_path):
+    source = repository / "bundles" / HIPPOCAMPUS
+    with pytest.raises(ValueError, match="different labels"):
+        OwnBundle(["kidney", "Kidney"], "Kidneys")
+    with pytest.raises(ValueError, match="words"):
+        OwnBundle(["kidney_2"], "Kidneys")
+    with pytest.raises(ValueError, match="folder name"):
+        write_own_bundle(tmp_path / "my bundle", source, KIDNEYS)
+    with pytest.raises(FileNotFoundError, match="bundle of this project"):
+        write_own_bundle(tmp_path / "kidneys", tmp_path, KIDNEYS)
+    other = repository / "bundles" / WOUND / "models" / "model.pt"
+    with pytest.raises(ValueError, match="of this network"):
+        write_own_bundle(tmp_path / "kidneys", source, KIDNEYS, other)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "kidneys").mkdir()
+    with pytest.raises(FileExistsError, match="exists"):
+        write_own_bundle(tmp_path / "kidneys", source, KIDNEYS)
+
+
+def test_the_command_makes_a_bundle_that_trains_and_segments(repository, tmp_path):
+    data = write_volumes(tmp_path / "data", 6)
+    command = [sys.executable, str(repository / "scripts" / "new_bundle.py")]
+    command += [str(tmp_path / "halves"), "--labels", "front", "back"]
+    command += ["--images", str(data)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "6 volumes" in done.stdout and "32 pixels at [1.0, 1.0, 1.0] mm" in done.stdout
+    assert f"--studies {data / 'images'}" in done.stdout
+    again = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 1 and "exists" in again.stderr
+    bundle = tmp_path / "halves"
+    common = {
+        "meta_file": str(bundle / "configs" / "metadata.json"),
+        "logging_file": False,
+        "bundle_root": str(bundle),
+        "network_def#backbone#feature_channels": [4, 8, 8, 8],
+        "network_def#decoder#feature_channels": [4, 8, 8, 8],
+    }
+    training = {"max_epochs": 1, "batch_volumes": 2, "slices_per_volume": 2, "num_workers": 0}
+    config = str(bundle / "configs" / "train.yaml")
+    run(config_file=config, dataset_dir=str(data), **training, **common)
+    run(
+        config_file=str(bundle / "configs" / "inference.yaml"),
+        dataset_dir=str(data / "images" / "case_0.nii.gz"),
+        output_dir=str(tmp_path / "masks"),
+        prompt="back in the posterior",
+        **common,
+    )
+    mask = nib.load(tmp_path / "masks" / "case_0_seg.nii.gz")
+    assert mask.shape == (20, 28, 12)
+    assert set(np.unique(np.asarray(mask.dataobj))) <= {0, 2}
