@@ -9,6 +9,7 @@ from conceptseg.own_bundle import (
     OwnBundle,
     choose_for_volumes,
     images_in,
+    is_volume_bundle,
     survey_images,
     write_own_bundle,
 )
@@ -57,15 +58,15 @@ def _choose(args: argparse.Namespace) -> tuple[Path, OwnBundle]:
     seen = survey_images(args.images)
     like = args.like or Path(VOLUMES if seen.is_volume else PICTURES)
     pattern = like if like.is_dir() else BUNDLES / like
+    if is_volume_bundle(pattern) != seen.is_volume:
+        kind = "volumes" if seen.is_volume else "pictures"
+        raise ValueError(f"expected --like a bundle of {kind}, as in {args.images}, got {like}")
     print(f"images     {seen.count} {'volumes' if seen.is_volume else 'pictures'} in {args.images}")
     chosen = {"image_size": args.image_size, "is_grey": seen.is_grey}
     if seen.is_volume:
-        found = choose_for_volumes(seen.spacing, seen.extent)
-        chosen = {
-            "spacing": args.spacing or found.spacing,
-            "slice_axes": args.slice_axes or found.slice_axes,
-            "slice_size": args.slice_size or found.slice_size,
-        }
+        found = choose_for_volumes(seen.spacing, seen.extent, args.spacing, args.slice_axes)
+        size = args.slice_size or found.slice_size
+        chosen = {"spacing": found.spacing, "slice_axes": found.slice_axes, "slice_size": size}
         sides = " x ".join(f"{side:.3g}" for side in seen.spacing)
         print(f"voxels     {sides} mm, median; field of view up to {max(seen.extent):.0f} mm")
         print(

@@ -62,6 +62,15 @@ def test_slices_hold_the_field_of_view(spacing, extent, chosen):
     assert (found.spacing, found.slice_axes, found.slice_size) == chosen
 
 
+def test_what_somebody_has_chosen_is_kept_and_slices_still_hold_the_field():
+    sparse = ((0.7, 0.7, 3), (60, 60, 90))
+    found = choose_for_volumes(*sparse, wanted_spacing=[1.0, 2.0, -1])
+    assert (found.spacing, found.slice_axes, found.slice_size) == ([1.0, 2.0, -1], [2], 64)
+    found = choose_for_volumes(*sparse, wanted_axes=[0, 2])
+    assert (found.slice_axes, found.slice_size) == ([0, 2], 96)
+    assert choose_for_volumes((1, 1, 3), (60, 60, 120), [1, 1, 1], [0, 1, 2]).slice_size == 128
+
+
 def test_volumes_are_measured_along_the_body_s_axes(tmp_path):
     sagittal = np.array([[0, 0, 3.0, 0], [0.5, 0, 0, 0], [0, -1.0, 0, 0], [0, 0, 0, 1]])
     for number, shape in enumerate([(40, 30, 8), (60, 30, 8), (40, 30, 12)]):
@@ -193,6 +202,9 @@ def test_the_command_makes_a_bundle_that_trains_and_segments(repository, tmp_pat
     assert done.returncode == 0, done.stderr
     assert "6 volumes" in done.stdout and "32 pixels at [1.0, 1.0, 1.0] mm" in done.stdout
     assert f"--studies {data / 'images'}" in done.stdout
+    other = [*command[:2], str(tmp_path / "other"), *command[3:], "--like", POLYP]
+    refused = subprocess.run(other, capture_output=True, text=True, timeout=300)
+    assert refused.returncode == 1 and "a bundle of volumes" in refused.stderr
     again = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert again.returncode == 1 and "exists" in again.stderr
     bundle = tmp_path / "halves"

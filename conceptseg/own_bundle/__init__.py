@@ -1,7 +1,7 @@
 """A bundle for one's own labels, made after one of this project's."""
 
 from .survey import Survey, VolumeChoices, choose_for_volumes, images_in, survey_images
-from .writing import OwnBundle, write_own_bundle
+from .writing import OwnBundle, is_volume_bundle, write_own_bundle
 
 __all__ = [
     "OwnBundle",
@@ -9,6 +9,7 @@ __all__ = [
     "VolumeChoices",
     "choose_for_volumes",
     "images_in",
+    "is_volume_bundle",
     "survey_images",
     "write_own_bundle",
 ]

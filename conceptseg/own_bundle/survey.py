@@ -119,7 +119,12 @@ def _look_at(reader: ConceptImageReader, path: Path) -> tuple:
     return spacing, extent, True
 
 
-def choose_for_volumes(spacing: Sequence[float], extent: Sequence[float]) -> VolumeChoices:
+def choose_for_volumes(
+    spacing: Sequence[float],
+    extent: Sequence[float],
+    wanted_spacing: Sequence[float] | None = None,
+    wanted_axes: Sequence[int] | None = None,
+) -> VolumeChoices:
     """Slices for volumes of this voxel size and field of view.
 
     Small volumes of nearly cubic voxels are cut along every axis, others across their longest voxel
@@ -128,12 +133,20 @@ def choose_for_volumes(spacing: Sequence[float], extent: Sequence[float]) -> Vol
     Args:
         spacing: voxel size (3,) in mm along right, anterior, superior.
         extent: field of view (3,) in mm.
+        wanted_spacing: voxel size (3,) in mm that somebody has chosen, -1 where it stays.
+        wanted_axes: RAS axes that somebody has chosen to cut along.
 
     Example::
 
         choose_for_volumes((0.8, 0.8, 5.0), (380.0, 380.0, 300.0))
         # VolumeChoices(spacing=[1.1875, 1.1875, -1.0], slice_axes=[2], slice_size=320)
     """
+    if wanted_spacing or wanted_axes:
+        usual = choose_for_volumes(spacing, extent)
+        chosen, axes = list(wanted_spacing or usual.spacing), list(wanted_axes or usual.slice_axes)
+        sides = [given if given > 0 else own for given, own in zip(chosen, spacing, strict=True)]
+        plane = {axis for cut in axes for axis in range(3) if axis != cut}
+        return VolumeChoices(chosen, axes, max(_pixels(extent[i], sides[i]) for i in plane))
     finest = min(spacing)
     size = _pixels(max(extent), finest)
     if max(spacing) <= _ALL_AXES_RATIO * finest and size <= _ALL_AXES_PIXELS:

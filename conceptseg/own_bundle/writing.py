@@ -136,6 +136,15 @@ def write_own_bundle(
     return target
 
 
+def is_volume_bundle(bundle: Path) -> bool:
+    """True for a bundle of volumes, False for one of pictures.
+
+    Raises:
+        FileNotFoundError: no bundle there.
+    """
+    return "slice_axes" in load_config(Path(bundle) / "configs" / "inference.yaml")
+
+
 def _own_text(text: str, own: OwnBundle) -> str:
     """A config with the values of `own`, and nothing of data set cards; comments stay."""
     values, lines = own.values(), []
@@ -212,9 +221,8 @@ def _start(bundle: Path, weights: Path, keywords: Sequence[str] | None) -> Path 
 
 def _write_docs(bundle: Path, own: OwnBundle, source: Path | None) -> None:
     """Card, README and the note on data licences."""
-    is_volume = "slice_axes" in load_config(bundle / "configs" / "inference.yaml")
     start = source.name if source else None
-    card = card_of(own.title, own.labels, is_volume, own.largest_part, start)
+    card = card_of(own.title, own.labels, is_volume_bundle(bundle), own.largest_part, start)
     head = "# Prose of docs/README.md; python scripts/model_card.py BUNDLE adds the figures.\n"
     text = yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=100)
     (bundle / CARD).write_text(head + text, encoding="utf-8")
