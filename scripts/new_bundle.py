@@ -15,6 +15,7 @@ from conceptseg.own_bundle import (
 )
 
 BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
+CT_WINDOW = (-160.0, 240.0)  # soft tissue, level 40 and width 400
 VOLUMES, PICTURES = "hippocampus_mr_segmentation", "polyp_endoscopy_segmentation"
 
 
@@ -35,6 +36,13 @@ def main() -> int:
     parser.add_argument("--spacing", nargs=3, type=float, help="mm; -1 keeps an axis as it is")
     parser.add_argument("--slice_axes", nargs="+", type=int, choices=(0, 1, 2), help="2: axial")
     parser.add_argument("--slice_size", type=int, help="pixels of a slice, a multiple of 16")
+    parser.add_argument(
+        "--window",
+        nargs=2,
+        type=float,
+        help="lowest and highest intensity told apart; for CT -160 240 (soft tissue) if not given,"
+        " else each case is normalised",
+    )
     parser.add_argument("--image_size", type=int, help="pixels that pictures are resized to")
     parser.add_argument(
         "--largest_part", action="store_true", help="volumes: each label is one connected part"
@@ -67,6 +75,10 @@ def _choose(args: argparse.Namespace) -> tuple[Path, OwnBundle]:
         found = choose_for_volumes(seen.spacing, seen.extent, args.spacing, args.slice_axes)
         size = args.slice_size or found.slice_size
         chosen = {"spacing": found.spacing, "slice_axes": found.slice_axes, "slice_size": size}
+        window = args.window or (CT_WINDOW if (args.modality or "").lower() == "ct" else None)
+        if window:
+            chosen["window"] = tuple(window)
+            print(f"window     {window[0]:g} to {window[1]:g}")
         sides = " x ".join(f"{side:.3g}" for side in seen.spacing)
         print(f"voxels     {sides} mm, median; field of view up to {max(seen.extent):.0f} mm")
         print(

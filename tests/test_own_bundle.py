@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from monai.bundle import ConfigParser, run, verify_metadata, verify_net_in_out
+from monai.transforms import Compose
 from phantoms import disc_photo, write_photos, write_volumes
 from PIL import Image
 
@@ -149,6 +150,28 @@ def test_metadata_follow_the_schema_and_the_network(repository, tmp_path):
         pytest.skip("the metadata schema is not at hand and would have to be downloaded")
     shutil.copy(schema, tmp_path / "schema.json")
     verify_metadata(meta_file=meta, filepath=str(tmp_path / "schema.json"))
+
+
+def test_a_window_takes_the_place_of_normalisation(repository, tmp_path):
+    own = OwnBundle(["liver"], "Liver", "CT", window=(-160.0, 240.0))
+    bundle = write_own_bundle(tmp_path / "liver", repository / "bundles" / HIPPOCAMPUS, own)
+    volume = np.full((8, 8, 8), 40.0)
+    volume[:4], volume[7] = -1000.0, 140.0
+    case = {"image": str(tmp_path / "case.nii.gz"), "label": str(tmp_path / "label.nii.gz")}
+    for path, array in zip(case.values(), (volume, (volume > 0).astype(np.uint8)), strict=True):
+        nib.save(nib.Nifti1Image(array, np.diag([-1.0, -1, 1, 1])), path)
+    for name, key in (("inference", "preprocessing"), ("train", "train#deterministic_transforms")):
+        parser = ConfigParser()
+        parser.read_config(str(bundle / "configs" / f"{name}.yaml"))
+        steps = parser.get_parsed_content(key)
+        steps = steps if name == "inference" else Compose(steps)
+        image = np.asarray(steps(dict(case))["image"])
+        values = sorted(np.unique(image.round(4)))
+        assert values == [-2.0, 0.0, 1.0], name
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    assert metadata["network_data_format"]["inputs"]["image"]["value_range"] == [-2.0, 2.0]
+    with pytest.raises(ValueError, match="window"):
+        OwnBundle(["liver"], "Liver", window=(240.0, -160.0))
 
 
 @pytest.mark.parametrize("largest", [True, False])

@@ -28,6 +28,7 @@ CONFIGS = (
 )
 _LINE = re.compile(r"(\s*)([\w#]+): (.*?)(\s+#.*)?")
 _SIDES = {"left", "right"}
+WINDOWED = 2.0  # a window spans -2 to 2, about as normalised intensities do
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class OwnBundle:
         image_size: side of the square that pictures are resized to; None: as the pattern.
         is_grey: pictures without color, so that concepts say their intensity.
         largest_part: volumes: of each label only the largest connected part is kept.
+        window: volumes: (lowest, highest) value that is told apart, in the image's units, as for CT;
+            None: each case is normalised by its mean and standard deviation.
     """
 
     labels: Sequence[str]
@@ -53,15 +56,20 @@ class OwnBundle:
     image_size: int | None = None
     is_grey: bool = False
     largest_part: bool = False
+    window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse labels that prompts could not name."""
+        """Refuse labels that prompts could not name, and an empty window."""
         labels = [label.lower() for label in self.labels]
         bad = [x for x in labels if not re.fullmatch(r"[^\W\d_]+(?:[ -][^\W\d_]+)*", x)]
         if bad or not labels or len(set(labels)) < len(labels):
             raise ValueError(
                 f"expected different labels of letters, such as 'left kidney', got {list(self.labels)};"
                 " prompts name a label by its words"
+            )
+        if self.window is not None and not self.window[0] < self.window[1]:
+            raise ValueError(
+                f"expected a window's lowest value below its highest, got {self.window}"
             )
 
     def values(self) -> dict[str, Any]:
@@ -161,10 +169,20 @@ def _own_text(text: str, own: OwnBundle) -> str:
                     f" # label values 1 to {len(value)}" if len(value) > 1 else " # label value 1"
                 )
             line = f"{found[1]}{key}: {_flow(value)}{note}"
+        elif own.window and line.lstrip().startswith("- _target_: NormalizeIntensityd"):
+            line = _windowing(line[: line.index("-")], own.window)
         elif line.startswith("#   ... --prompt"):
             line = f'#   ... --prompt "{own.labels[-1]}"'
         lines.append(line)
     return "\n".join(lines) + "\n"
+
+
+def _windowing(indent: str, window: tuple[float, float]) -> str:
+    """The step that takes the place of normalisation; the line with its keys follows."""
+    bounds = {"a_min": window[0], "a_max": window[1], "b_min": -WINDOWED, "b_max": WINDOWED}
+    lines = ["- _target_: ScaleIntensityRanged # the window", "  clip: true"]
+    lines += [f"  {name}: {value:g}" for name, value in bounds.items()]
+    return "\n".join(indent + line for line in lines)
 
 
 def _flow(value: Any) -> str:
@@ -187,6 +205,10 @@ def _own_metadata(metadata: dict[str, Any], own: OwnBundle) -> dict[str, Any]:
     pred["channel_def"] = {str(i): name for i, name in enumerate(channels)}
     pred["num_channels"] = len(channels)
     volume = len(image["spatial_shape"]) == 3
+    scaled = "normalised per case"
+    if own.window:
+        image["value_range"] = [-WINDOWED, WINDOWED]
+        scaled = f"{own.window[0]:g} to {own.window[1]:g} scaled to -2 to 2"
     return metadata | {
         "version": "0.1.0",
         "changelog": {"0.1.0": "first version"},
@@ -195,7 +217,7 @@ def _own_metadata(metadata: dict[str, Any], own: OwnBundle) -> dict[str, Any]:
         "name": f"{own.title} with concept prompts",
         "task": f"Segmentation of {names} in {kind} images, text-free or following a concept prompt",
         "data_source": "not stated",
-        "image_classes": f"single-channel {kind} volume, intensities normalised per case"
+        "image_classes": f"single-channel {kind} volume, intensities {scaled}"
         if volume
         else metadata["image_classes"],
         "label_classes": f"integer map: 0 background, {described}",
