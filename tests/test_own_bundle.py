@@ -203,6 +203,7 @@ def test_what_cannot_be_made_leaves_nothing_behind(repository, tmp_path):
         OwnBundle(["kidney", "Kidney"], "Kidneys")
     with pytest.raises(ValueError, match="words"):
         OwnBundle(["kidney_2"], "Kidneys")
+    assert OwnBundle(["L1 vertebra", "L2 vertebra"], "Vertebrae").labels[1] == "L2 vertebra"
     with pytest.raises(ValueError, match="folder name"):
         write_own_bundle(tmp_path / "my bundle", source, KIDNEYS)
     with pytest.raises(FileNotFoundError, match="bundle of this project"):

@@ -19,7 +19,7 @@ from ..image_io import ConceptImageReader
 logger = logging.getLogger(__name__)
 
 MOST_IMAGES = 40  # looked at, evenly spread over the folder
-_MASK_FOLDERS = ("labels", "masks")
+_MASK_FOLDERS = (("labels",), ("masks",))
 KEPT_SPACING = -1.0  # resampling leaves this axis as it is
 _ALL_AXES_RATIO = 2.0  # of the voxel's sides, up to which a volume is cut along every axis
 _ALL_AXES_PIXELS = 128  # largest slice for it: larger volumes take too long along three axes
@@ -74,7 +74,7 @@ def survey_images(folder: str | Path) -> Survey:
     """
     folder = Path(folder)
     paths = [Path(entry["image"]) for entry in image_datalist(images_in(folder))]
-    paths = [path for path in paths if path.relative_to(folder).parts[0] not in _MASK_FOLDERS]
+    paths = [p for p in paths if p.relative_to(folder).parts[:1] not in _MASK_FOLDERS]
     if not paths:
         raise ValueError(f"expected images in {folder}, got masks alone; give the images' folder")
     step = max(1, math.ceil(len(paths) / MOST_IMAGES))

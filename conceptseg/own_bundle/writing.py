@@ -61,10 +61,10 @@ class OwnBundle:
     def __post_init__(self) -> None:
         """Refuse labels that prompts could not name, and an empty window."""
         labels = [label.lower() for label in self.labels]
-        bad = [x for x in labels if not re.fullmatch(r"[^\W\d_]+(?:[ -][^\W\d_]+)*", x)]
+        bad = [x for x in labels if not re.fullmatch(r"[^\W\d_][^\W_]*(?:[ -][^\W\d_][^\W_]*)*", x)]
         if bad or not labels or len(set(labels)) < len(labels):
             raise ValueError(
-                f"expected different labels of letters, such as 'left kidney', got {list(self.labels)};"
+                f"expected different labels of words, such as 'left kidney', got {list(self.labels)};"
                 " prompts name a label by its words"
             )
         if self.window is not None and not self.window[0] < self.window[1]:
