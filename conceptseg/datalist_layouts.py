@@ -25,8 +25,8 @@ _SECTION_KEYS = {"training": ("training",), "validation": ("validation",)} | {
 }
 # Decathlon folders; imagesTs often comes without labelsTs.
 _DECATHLON = {"training": ("imagesTr", "labelsTr"), "testing": ("imagesTs", "labelsTs")}
-_IMAGE_FOLDERS = ("images", "image")
-_MASK_FOLDERS = ("masks", "labels", "mask", "label")
+IMAGE_FOLDERS = ("images", "image")
+MASK_FOLDERS = ("masks", "labels", "mask", "label")
 _DATALIST_NAMES = ("dataset.json", "datalist.json")
 # Endings by which public sets tell a mask ("x_mask.png") or a channel ("x_0000.nii.gz") from "x".
 _MASK_ENDINGS = ("_mask", "_masks", "_seg", "_segmentation", "_label", "_gt")
@@ -122,9 +122,13 @@ def _read_section(dataset_dir: Path, section: str) -> list[dict[str, Any]] | Non
 
 def _read_pairs(folder: Path) -> list[dict[str, Any]] | None:
     """Give the pairs of a folder with images and masks, None when it lacks one of the two."""
-    images = next((folder / name for name in _IMAGE_FOLDERS if (folder / name).is_dir()), None)
-    masks = next((folder / name for name in _MASK_FOLDERS if (folder / name).is_dir()), None)
+    images, masks = first_folder(folder, IMAGE_FOLDERS), first_folder(folder, MASK_FOLDERS)
     return match_pairs(images, masks) if images and masks else None
+
+
+def first_folder(folder: Path, names: Iterable[str]) -> Path | None:
+    """Give the first of these sub-folders that exists, or None."""
+    return next((folder / name for name in names if (folder / name).is_dir()), None)
 
 
 def _stems(folder: Path) -> dict[str, Path]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 from torch import Tensor
 
+from .concepts.naming import names_a_side
 from .inferer import ConceptInferer, Prediction
 from .network import ConceptSegNet
-
-_SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 
 
 def size_normalised_entropy(prediction: Prediction) -> Tensor:
@@ -51,7 +48,7 @@ def uncertainty(
 
 def second_opinion(image: Tensor, network: ConceptSegNet, inferer: ConceptInferer) -> Tensor:
     """Probabilities (K, *spatial) of another look at `image` (C, *spatial); see `uncertainty`."""
-    if any(_SIDE.search(keyword) for keyword in network.keywords):
+    if any(map(names_a_side, network.keywords)):
         inferer = inferer.copy(prompt=None, condition="none")
         return inferer.predict_batch(image[None], network)[0].probabilities
     free = inferer.copy(prompt=None, condition="text_free")

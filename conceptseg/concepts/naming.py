@@ -173,6 +173,11 @@ def _pick(holders: Sequence[str], directions: Collection[str]) -> dict[str, str]
     return {word: found[0] for word, found in held.items() if len(found) == 1 < len(holders)}
 
 
+def names_a_side(keyword: str) -> bool:
+    """True when mirroring would make another object of this one, such as a right kidney of a left one."""
+    return re.search(r"\b(left|right)\b", keyword, re.IGNORECASE) is not None
+
+
 def _directions_of(keyword: str) -> set[str]:
     """Canonical directions in a keyword."""
     return {SYNONYMS.get(w, w) for w in prompt_words(keyword)}.intersection(DIMENSIONS)

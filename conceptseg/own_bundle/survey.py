@@ -13,13 +13,13 @@ import nibabel as nib
 import numpy as np
 
 from ..datalist import image_datalist
+from ..datalist_layouts import IMAGE_FOLDERS, MASK_FOLDERS, first_folder
 from ..image_decoders import is_grey
 from ..image_io import ConceptImageReader
 
 logger = logging.getLogger(__name__)
 
 MOST_IMAGES = 40  # looked at, evenly spread over the folder
-_MASK_FOLDERS = (("labels",), ("masks",))
 KEPT_SPACING = -1.0  # resampling leaves this axis as it is
 _ALL_AXES_RATIO = 2.0  # of the voxel's sides, up to which a volume is cut along every axis
 _ALL_AXES_PIXELS = 128  # largest slice for it: larger volumes take too long along three axes
@@ -74,7 +74,7 @@ def survey_images(folder: str | Path) -> Survey:
     """
     folder = Path(folder)
     paths = [Path(entry["image"]) for entry in image_datalist(images_in(folder))]
-    paths = [p for p in paths if p.relative_to(folder).parts[:1] not in _MASK_FOLDERS]
+    paths = [p for p in paths if not {*p.relative_to(folder).parts[:1]} & {*MASK_FOLDERS}]
     if not paths:
         raise ValueError(f"expected images in {folder}, got masks alone; give the images' folder")
     step = max(1, math.ceil(len(paths) / MOST_IMAGES))
@@ -101,7 +101,7 @@ def survey_images(folder: str | Path) -> Survey:
 
 def images_in(folder: Path) -> Path:
     """The folder `images` of a data set, or `folder` itself."""
-    return folder / "images" if (folder / "images").is_dir() else folder
+    return first_folder(folder, IMAGE_FOLDERS) or folder
 
 
 def _look_at(reader: ConceptImageReader, path: Path) -> tuple:
@@ -110,7 +110,7 @@ def _look_at(reader: ConceptImageReader, path: Path) -> tuple:
     shape = array.shape[1:]
     if meta["is_photo"] or len(shape) < 3 or shape[2] == 1:
         return None, None, len(array) == 1 or is_grey(array)
-    sides = np.linalg.norm(np.asarray(meta["affine"])[:3, :3], axis=0)
+    sides = nib.affines.voxel_sizes(meta["affine"])
     axes = nib.io_orientation(meta["affine"])[:, 0].astype(int)  # RAS axis of each array axis
     spacing = np.empty(3)
     spacing[axes] = sides

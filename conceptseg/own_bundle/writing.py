@@ -16,6 +16,7 @@ import yaml
 from monai.bundle import ConfigParser
 
 from ..concepts.descriptors import QUESTIONS
+from ..concepts.naming import names_a_side
 from ..datasets import without_card
 from ..export.model_card import CARD, write_card
 from ..export.renaming import load_config
@@ -27,7 +28,6 @@ CONFIGS = (
     "extract_concepts",
 )
 _LINE = re.compile(r"(\s*)([\w#]+): (.*?)(\s+#.*)?")
-_SIDES = {"left", "right"}
 WINDOWED = 2.0  # a window spans -2 to 2, about as normalised intensities do
 
 
@@ -84,7 +84,7 @@ class OwnBundle:
             "slice_size": self.slice_size,
             "image_size": self.image_size,
         }
-        if any(_SIDES & set(label.lower().split()) for label in self.labels):
+        if any(map(names_a_side, self.labels)):
             chosen["flip_probability"] = 0.0  # a mirrored left kidney would be a right one
         if (self.modality or "").lower() in QUESTIONS:
             chosen["modality"] = self.modality.lower()
