@@ -80,6 +80,10 @@ class CompactBackbone(ImageBackbone):
         num_heads: attention heads.
         grid_size: positions per axis of the learned position embedding; other sizes interpolate it.
         norm: MONAI normalisation name of the convolution blocks.
+        coarse_blocks: residual blocks of every level with a stride of 4 pixels or more; finer ones have one.
+
+    Raises:
+        ValueError: if stem_stride or coarse_blocks is out of range.
 
     Example::
 
@@ -98,20 +102,30 @@ class CompactBackbone(ImageBackbone):
         num_heads: int = 4,
         grid_size: int = 8,
         norm: str = "instance",
+        coarse_blocks: int = 1,
     ) -> None:
         super().__init__()
         if stem_stride not in (1, 2):
             raise ValueError(f"expected stem_stride 1 or 2, got {stem_stride}")
+        if coarse_blocks < 1:
+            raise ValueError(f"expected coarse_blocks of at least 1, got {coarse_blocks}")
         self.in_channels = in_channels
         self.feature_channels = tuple(feature_channels)
         self.embed_dim = self.feature_channels[-1]
         self.feature_strides = tuple(stem_stride * 2**i for i in range(len(feature_channels)))
         self.divisor = self.feature_strides[-1]
         self.levels = nn.ModuleList()
+        self.further_blocks = nn.ModuleList()
         channels = in_channels
         for i, width in enumerate(self.feature_channels):
             stride = stem_stride if i == 0 else 2
             self.levels.append(UnetResBlock(2, channels, width, 3, stride, norm_name=norm))
+            more = coarse_blocks - 1 if self.feature_strides[i] >= 4 else 0
+            self.further_blocks.append(
+                nn.Sequential(
+                    *(UnetResBlock(2, width, width, 3, 1, norm_name=norm) for _ in range(more))
+                )
+            )
             channels = width
         self.class_embedding = nn.Parameter(torch.randn(1, 1, self.embed_dim) * 0.02)
         self.position_embedding = nn.Parameter(
@@ -128,8 +142,8 @@ class CompactBackbone(ImageBackbone):
         self.check_image(image)
         features = []
         x = image
-        for level in self.levels:
-            x = level(x)
+        for level, further in zip(self.levels, self.further_blocks, strict=True):
+            x = further(level(x))
             features.append(x)
         height, width = x.shape[2:]
         position = F.interpolate(

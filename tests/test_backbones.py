@@ -37,6 +37,23 @@ def test_the_documented_example_holds():
     assert shapes == [(16, 64, 64), (32, 32, 32), (64, 16, 16), (128, 8, 8)]
 
 
+@pytest.mark.parametrize("stem_stride", [1, 2])
+def test_coarse_blocks_come_on_top_of_each_level_from_a_stride_of_4_on(stem_stride):
+    plain, deep = (backbone(stem_stride=stem_stride, coarse_blocks=n) for n in (1, 3))
+    missing, unexpected = deep.load_state_dict(plain.state_dict(), strict=False)
+    assert missing and not unexpected
+    image = torch.rand(1, 3, 16, 16)
+    for i, (a, b) in enumerate(zip(plain(image).features, deep(image).features, strict=True)):
+        assert a.shape == b.shape
+        assert torch.equal(a, b) == (plain.feature_strides[i] < 4)
+        assert len(deep.further_blocks[i]) == (2 if plain.feature_strides[i] >= 4 else 0)
+
+
+def test_less_than_one_coarse_block_is_refused():
+    with pytest.raises(ValueError, match="expected coarse_blocks of at least 1, got 0"):
+        backbone(coarse_blocks=0)
+
+
 def test_the_class_token_sees_every_corner_and_each_image_alone():
     net = backbone()
     image = torch.rand(2, 3, 32, 32)
