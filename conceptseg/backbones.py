@@ -81,6 +81,7 @@ class CompactBackbone(ImageBackbone):
         grid_size: positions per axis of the learned position embedding; other sizes interpolate it.
         norm: MONAI normalisation name of the convolution blocks.
         coarse_blocks: residual blocks of every level with a stride of 4 pixels or more; finer ones have one.
+            Weights of another number load all the same, and the network then has theirs.
 
     Raises:
         ValueError: if stem_stride or coarse_blocks is out of range.
@@ -110,6 +111,7 @@ class CompactBackbone(ImageBackbone):
         if coarse_blocks < 1:
             raise ValueError(f"expected coarse_blocks of at least 1, got {coarse_blocks}")
         self.in_channels = in_channels
+        self.norm = norm
         self.feature_channels = tuple(feature_channels)
         self.embed_dim = self.feature_channels[-1]
         self.feature_strides = tuple(stem_stride * 2**i for i in range(len(feature_channels)))
@@ -121,11 +123,7 @@ class CompactBackbone(ImageBackbone):
             stride = stem_stride if i == 0 else 2
             self.levels.append(UnetResBlock(2, channels, width, 3, stride, norm_name=norm))
             more = coarse_blocks - 1 if self.feature_strides[i] >= 4 else 0
-            self.further_blocks.append(
-                nn.Sequential(
-                    *(UnetResBlock(2, width, width, 3, 1, norm_name=norm) for _ in range(more))
-                )
-            )
+            self.further_blocks.append(_residual_blocks(width, norm, more))
             channels = width
         self.class_embedding = nn.Parameter(torch.randn(1, 1, self.embed_dim) * 0.02)
         self.position_embedding = nn.Parameter(
@@ -136,6 +134,7 @@ class CompactBackbone(ImageBackbone):
             for _ in range(num_layers)
         )
         self.layer_norm = nn.LayerNorm(self.embed_dim)
+        self.register_load_state_dict_pre_hook(_take_as_many_blocks)
 
     def forward(self, image: Tensor) -> BackboneOutput:
         """Encode `image` (B, C, H, W), normalised intensities; see `BackboneOutput` for the result."""
@@ -156,3 +155,25 @@ class CompactBackbone(ImageBackbone):
         tokens = self.layer_norm(tokens)
         features[-1] = tokens[:, 1:].transpose(1, 2).reshape(x.shape)  # (B, D, h, w)
         return BackboneOutput(tokens[:, 0], features)
+
+
+def _residual_blocks(channels: int, norm: str, count: int) -> nn.Sequential:
+    """`count` residual blocks that keep channels and resolution."""
+    return nn.Sequential(
+        *(UnetResBlock(2, channels, channels, 3, 1, norm_name=norm) for _ in range(count))
+    )
+
+
+def _take_as_many_blocks(
+    backbone: CompactBackbone, state: dict[str, Tensor], prefix: str, *_: object
+) -> None:
+    """Give each level as many further blocks as it has in `state`, which is about to be loaded."""
+    start = f"{prefix}further_blocks."
+    names = {tuple(n[len(start) :].split(".")[:2]) for n in state if n.startswith(start)}
+    for i, (blocks, width) in enumerate(
+        zip(backbone.further_blocks, backbone.feature_channels, strict=True)
+    ):
+        count = sum(level == str(i) for level, _ in names)
+        if count != len(blocks):
+            device = backbone.class_embedding.device
+            backbone.further_blocks[i] = _residual_blocks(width, backbone.norm, count).to(device)

@@ -38,15 +38,30 @@ def test_the_documented_example_holds():
 
 
 @pytest.mark.parametrize("stem_stride", [1, 2])
-def test_coarse_blocks_come_on_top_of_each_level_from_a_stride_of_4_on(stem_stride):
-    plain, deep = (backbone(stem_stride=stem_stride, coarse_blocks=n) for n in (1, 3))
-    missing, unexpected = deep.load_state_dict(plain.state_dict(), strict=False)
-    assert missing and not unexpected
+def test_coarse_blocks_are_on_every_level_from_a_stride_of_4_on(stem_stride):
+    net = backbone(stem_stride=stem_stride, coarse_blocks=3)
+    further = [2 if stride >= 4 else 0 for stride in net.feature_strides]
+    assert [len(blocks) for blocks in net.further_blocks] == further
+    plain = backbone(stem_stride=stem_stride)
+    plain.levels.load_state_dict(net.levels.state_dict())
     image = torch.rand(1, 3, 16, 16)
-    for i, (a, b) in enumerate(zip(plain(image).features, deep(image).features, strict=True)):
-        assert a.shape == b.shape
-        assert torch.equal(a, b) == (plain.feature_strides[i] < 4)
-        assert len(deep.further_blocks[i]) == (2 if plain.feature_strides[i] >= 4 else 0)
+    for before, after, more in zip(
+        plain(image).features, net(image).features, further, strict=True
+    ):
+        assert before.shape == after.shape
+        assert torch.equal(before, after) == (more == 0)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_weights_of_another_number_of_blocks_load_and_work_as_they_did(blocks):
+    trained, loaded, again = (backbone(coarse_blocks=n) for n in (blocks, 2, 1))
+    image = torch.rand(1, 3, 16, 16)
+    token = trained(image).class_token
+    assert not torch.equal(loaded(image).class_token, token)
+    loaded.load_state_dict(trained.state_dict())
+    again.load_state_dict(loaded.state_dict())
+    assert torch.equal(loaded(image).class_token, token)
+    assert torch.equal(again(image).class_token, token)
 
 
 def test_less_than_one_coarse_block_is_refused():
