@@ -1,16 +1,12 @@
 """From images and a label's name to a served model: a new bundle, two drawn cases, a training."""
 
-import time
-
 import nibabel as nib
 import numpy as np
-import requests
 import yaml
+from client_walk import wait_for
 from monailabel.client import MONAILabelClient
 
 from conceptseg.own_bundle import OwnBundle, choose_for_volumes, survey_images, write_own_bundle
-
-TASK_SECONDS = 300
 
 
 def test_a_bundle_without_weights_is_annotated_trained_and_then_segments(
@@ -43,11 +39,7 @@ def test_a_bundle_without_weights_is_annotated_trained_and_then_segments(
         nib.save(nib.Nifti1Image((truth[name] > 0).astype(np.uint8), image.affine), path)
         assert "lesion" in client.save_label(name, str(path), "final", {})["concepts"]
     client.train_start("lesions", {"max_epochs": 1})
-    deadline = time.monotonic() + TASK_SECONDS
-    while (status := requests.get(f"{server.url}/train/").json())["status"] == "RUNNING":
-        assert time.monotonic() < deadline, status
-        time.sleep(0.5)
-    assert status["status"] == "DONE"
+    wait_for(f"{server.url}/train/")
     assert "[10/10]" in server.log.read_text()  # not the one step that a single case would make
     assert "lesions" in client.info()["models"]
     _, params = client.infer("lesions", name, {})
