@@ -175,5 +175,5 @@ def _take_as_many_blocks(
     ):
         count = sum(level == str(i) for level, _ in names)
         if count != len(blocks):
-            device = backbone.class_embedding.device
-            backbone.further_blocks[i] = _residual_blocks(width, backbone.norm, count).to(device)
+            blocks = _residual_blocks(width, backbone.norm, count).train(backbone.training)
+            backbone.further_blocks[i] = blocks.to(backbone.class_embedding.device)

@@ -52,9 +52,10 @@ def test_coarse_blocks_are_on_every_level_from_a_stride_of_4_on(stem_stride):
         assert torch.equal(before, after) == (more == 0)
 
 
+@pytest.mark.parametrize("norm", ["instance", "batch"])
 @pytest.mark.parametrize("blocks", [1, 2, 3])
-def test_weights_of_another_number_of_blocks_load_and_work_as_they_did(blocks):
-    trained, loaded, again = (backbone(coarse_blocks=n) for n in (blocks, 2, 1))
+def test_weights_of_another_number_of_blocks_load_and_work_as_they_did(blocks, norm):
+    trained, loaded, again = (backbone(coarse_blocks=n, norm=norm) for n in (blocks, 2, 1))
     image = torch.rand(1, 3, 16, 16)
     token = trained(image).class_token
     assert not torch.equal(loaded(image).class_token, token)
