@@ -11,6 +11,8 @@ from monai.networks.blocks.dynunet_block import UnetResBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .norms import norm_layer
+
 
 @dataclass
 class BackboneOutput:
@@ -121,7 +123,8 @@ class CompactBackbone(ImageBackbone):
         channels = in_channels
         for i, width in enumerate(self.feature_channels):
             stride = stem_stride if i == 0 else 2
-            self.levels.append(UnetResBlock(2, channels, width, 3, stride, norm_name=norm))
+            layer = norm_layer(norm, width)
+            self.levels.append(UnetResBlock(2, channels, width, 3, stride, norm_name=layer))
             more = coarse_blocks - 1 if self.feature_strides[i] >= 4 else 0
             self.further_blocks.append(_residual_blocks(width, norm, more))
             channels = width
@@ -159,8 +162,9 @@ class CompactBackbone(ImageBackbone):
 
 def _residual_blocks(channels: int, norm: str, count: int) -> nn.Sequential:
     """`count` residual blocks that keep channels and resolution."""
+    layer = norm_layer(norm, channels)
     return nn.Sequential(
-        *(UnetResBlock(2, channels, channels, 3, 1, norm_name=norm) for _ in range(count))
+        *(UnetResBlock(2, channels, channels, 3, 1, norm_name=layer) for _ in range(count))
     )
 
 

@@ -10,6 +10,8 @@ from monai.networks.blocks import Convolution
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .norms import norm_layer
+
 
 def foreground_logit(share: float) -> float:
     """Logit of the share of an image's pixels that objects are expected to cover.
@@ -63,6 +65,10 @@ class PyramidDecoder(nn.Module):
         map_gain: start value of the learned factor with which the concept map's logits are added to the
             mask's, so that a named place weighs at every pixel and not at the coarsest level alone; 0
             leaves it out. Weights from before load with a factor of 0.
+        join: "concat" puts a level's skip beside what comes from below; "add" brings that to the skip's
+            width by a 1x1 convolution before it is enlarged and adds the two, as SegResNet does
+            (Myronenko, BrainLes 2018), at half the cost. Weights of the other join load all the same, and
+            the decoder then joins as theirs does.
 
     Attributes:
         pooled_channels: channels of the pooled vector that presence is read from.
@@ -86,9 +92,12 @@ class PyramidDecoder(nn.Module):
         foreground: float = 0.5,
         deep_supervision: bool = False,
         map_gain: float = 0.0,
+        join: str = "concat",
     ) -> None:
         super().__init__()
         start = foreground_logit(foreground)
+        if join not in ("concat", "add"):
+            raise ValueError(f"expected join 'concat' or 'add', got {join!r}")
         if map_gain and not map_size:
             raise ValueError(
                 f"expected a map_size above 0 with map_gain {map_gain}, got 0; set one"
@@ -102,12 +111,10 @@ class PyramidDecoder(nn.Module):
         self.map_gain = nn.Parameter(torch.tensor(float(map_gain))) if map_gain else None
         self.bottleneck = self._block(channels[-1] + bool(map_size), channels[-1], norm)
         self.bottleneck_film = FiLM(embed_dim, channels[-1])
-        self.blocks = nn.ModuleList()
-        self.films = nn.ModuleList()
-        for level in range(len(channels) - 2, -1, -1):
-            joined = channels[level] if skip or level > 0 else 0
-            self.blocks.append(self._block(channels[level + 1] + joined, channels[level], norm))
-            self.films.append(FiLM(embed_dim, channels[level]))
+        self._feature_channels = channels
+        self._norm = norm
+        self._make_joins(join)
+        self.films = nn.ModuleList(FiLM(embed_dim, width) for width in channels[-2::-1])
         self.refine = self._block(channels[0], channels[0], norm)
         self.head = nn.Conv2d(channels[0], stride**2, 1)
         self.side_heads = nn.ModuleList(
@@ -118,10 +125,25 @@ class PyramidDecoder(nn.Module):
             for head in (self.head, *self.side_heads):
                 head.bias += start
 
+    def _make_joins(self, join: str) -> None:
+        """Make the convolutions that join every level with what comes from below, coarser levels first."""
+        self.join = join
+        self.narrow = nn.ModuleList()
+        self.blocks = nn.ModuleList()
+        for level in range(len(self._feature_channels) - 2, -1, -1):
+            width, below = self._feature_channels[level : level + 2]
+            if join == "add":
+                self.narrow.append(nn.Conv2d(below, width, 1))
+                joined = width
+            else:
+                joined = below + (width if self.skip or level > 0 else 0)
+            self.blocks.append(self._block(joined, width, self._norm))
+
     @staticmethod
     def _block(in_channels: int, out_channels: int, norm: str) -> nn.Module:
         """3x3 convolution, normalisation, leaky ReLU."""
-        return Convolution(2, in_channels, out_channels, kernel_size=3, norm=norm, act="leakyrelu")
+        layer = norm_layer(norm, out_channels)
+        return Convolution(2, in_channels, out_channels, kernel_size=3, norm=layer, act="leakyrelu")
 
     def map_logits(self, embedding: Tensor) -> Tensor | None:
         """Concept map of `embedding` (B, E): logits (B, 1, map_size, map_size), or None without one."""
@@ -168,9 +190,12 @@ class PyramidDecoder(nn.Module):
             level = len(features) - 2 - i
             if heads:
                 side_logits.insert(0, heads[i](F.leaky_relu(x, 0.01)))
+            if self.join == "add":
+                x = self.narrow[i](x)
             x = _resize_like(x, features[level])
             if self.skip or level > 0:
-                x = torch.cat([x, features[level]], dim=1)
+                skip = features[level]
+                x = x + skip if self.join == "add" else torch.cat([x, skip], dim=1)
             x = film(block(x), embedding)
         logits = F.pixel_shuffle(self.head(self.refine(F.leaky_relu(x, 0.01))), self.stride)
         if self.map_gain is not None:
@@ -185,7 +210,11 @@ def _resize_like(x: Tensor, like: Tensor) -> Tensor:
 
 
 def _fill_in_later_parts(decoder: PyramidDecoder, state: dict, prefix: str, *_) -> None:
-    """Let weights from before load: inference needs no side heads, and no gain is a gain of 0."""
+    """Let weights from before load: joined otherwise, without side heads, and no gain is a gain of 0."""
+    join = "add" if any(k.startswith(f"{prefix}narrow.") for k in state) else "concat"
+    if join != decoder.join and any(k.startswith(f"{prefix}blocks.") for k in state):
+        decoder._make_joins(join)
+        decoder.train(decoder.training).to(decoder.head.weight.device)
     own = {f"{prefix}side_heads.{k}": v for k, v in decoder.side_heads.state_dict().items()}
     for name in [k for k in state if k.startswith(f"{prefix}side_heads.") and k not in own]:
         del state[name]

@@ -23,8 +23,9 @@ def pyramid(batch=2, size=(32, 24), stride=1):
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_logits_have_image_resolution_and_pooled_the_coarsest_channels(batch, stride):
-    decoder = PyramidDecoder(CHANNELS, 10, stride=stride)
+@pytest.mark.parametrize("join", ["concat", "add"])
+def test_logits_have_image_resolution_and_pooled_the_coarsest_channels(batch, stride, join):
+    decoder = PyramidDecoder(CHANNELS, 10, stride=stride, join=join)
     logits, pooled = decoder(pyramid(batch, stride=stride), torch.rand(batch, 10))
     assert logits.shape == (batch, 1, 32, 24)
     assert pooled.shape == (batch, decoder.pooled_channels) == (batch, 16)
@@ -47,8 +48,9 @@ def test_each_item_of_a_batch_follows_its_own_embedding():
 
 
 @pytest.mark.parametrize("skip", [True, False])
-def test_the_finest_level_is_seen_only_with_the_skip(skip):
-    decoder = PyramidDecoder(CHANNELS, 10, skip=skip).eval()
+@pytest.mark.parametrize("join", ["concat", "add"])
+def test_the_finest_level_is_seen_only_with_the_skip(skip, join):
+    decoder = PyramidDecoder(CHANNELS, 10, skip=skip, join=join).eval()
     features, embedding = pyramid(1), torch.randn(1, 10)
     before, _ = decoder(features, embedding)
     after, _ = decoder([torch.rand_like(features[0]), *features[1:]], embedding)
@@ -130,6 +132,38 @@ def test_weights_with_and_without_side_heads_load_into_each_other():
     state["other.weight"] = torch.zeros(1)
     with pytest.raises(RuntimeError, match=r"other\.weight"):
         plain.load_state_dict(state)
+
+
+def test_adding_joins_what_is_as_wide_as_the_skip():
+    decoder = PyramidDecoder(CHANNELS, 10, join="add").eval()
+    seen = []
+    decoder.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    features, embedding = pyramid(1), torch.randn(1, 10)
+    decoder(features, embedding)
+    with torch.no_grad():
+        decoder.narrow[0].weight.zero_()
+        decoder.narrow[0].bias.fill_(0.5)
+    decoder(features, embedding)
+    assert seen[0].shape == features[1].shape
+    assert torch.allclose(seen[1], features[1] + 0.5, atol=1e-6)
+    with pytest.raises(ValueError, match="join 'concat' or 'add', got 'sum'"):
+        PyramidDecoder(CHANNELS, 10, join="sum")
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize("join", ["concat", "add"])
+@pytest.mark.parametrize("skip", [True, False])
+def test_weights_of_another_join_load_and_work_as_they_did(join, norm, skip):
+    features, embedding = pyramid(1), torch.randn(1, 10)
+    trained, *others = (
+        PyramidDecoder(CHANNELS, 10, skip=skip, norm=norm, join=j).eval()
+        for j in (join, "concat", "add")
+    )
+    expected = trained(features, embedding)[0]
+    for loaded in others:
+        loaded.load_state_dict(trained.state_dict())
+        assert torch.equal(loaded(features, embedding)[0], expected)
+        assert loaded.join == join
 
 
 def test_the_concept_map_weighs_at_every_pixel_and_older_weights_know_no_gain():
