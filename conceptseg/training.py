@@ -83,7 +83,15 @@ class CheckpointKeeper:
                 " set resume to true, or choose another output_dir"
             )
         saved = torch.load(self.last_path, map_location="cpu", weights_only=False)
+        own = {id(parameter) for parameter in self.network.parameters()}
         self.network.load_state_dict(saved["network"])
+        if own != {id(parameter) for parameter in self.network.parameters()}:
+            # it took the form of the weights, and the optimizer would train parts that it no longer has
+            raise ValueError(
+                f"expected in {self.last_path} the network of this recipe, got weights of another form of it;"
+                " start from its best weights (start_weights) in another output_dir, or give the recipe"
+                " that the run began with"
+            )
         for name, part in self.parts.items():
             part.load_state_dict(saved[name])
         self.state = saved["state"]

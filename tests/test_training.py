@@ -2,17 +2,19 @@
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose, RandGaussianNoised
 
+from conceptseg.decoder import PyramidDecoder
 from conceptseg.training import CheckpointKeeper
 
 
-def run_of(folder, **options) -> tuple[CheckpointKeeper, SimpleNamespace]:
+def run_of(folder, network=None, **options) -> tuple[CheckpointKeeper, SimpleNamespace]:
     """A keeper and its engine, as at the start of a process."""
     torch.manual_seed(0)
-    network = torch.nn.Linear(2, 1)
+    network = network or torch.nn.Linear(2, 1)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
     evaluator = SimpleNamespace(state=SimpleNamespace(iteration=0, metrics={}))
@@ -45,6 +47,18 @@ def test_a_resumed_run_does_not_repeat_the_first_epoch_s_augmentation(tmp_path):
     keeper, engine = run_of(tmp_path)
     keeper._load(engine)
     assert torch.equal(epoch(engine), second)  # and again the same when resumed again
+
+
+def test_a_run_begun_with_another_form_of_the_network_is_not_resumed(tmp_path):
+    keeper, engine = run_of(tmp_path, PyramidDecoder((4, 8), 6, join="add"))
+    engine.state.epoch = 1
+    keeper._save(engine)
+    keeper, engine = run_of(tmp_path, PyramidDecoder((4, 8), 6, join="add"))
+    keeper._load(engine)
+    assert engine.state.epoch == 1
+    keeper, engine = run_of(tmp_path, PyramidDecoder((4, 8), 6, join="concat"))
+    with pytest.raises(ValueError, match=r"last\.pt the network of this recipe.*start_weights"):
+        keeper._load(engine)
 
 
 def test_the_start_is_judged_first_and_kept_where_training_makes_it_worse(tmp_path):
