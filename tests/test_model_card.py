@@ -1,11 +1,13 @@
 """Model cards hold the figures that were measured, for the weights they belong to, and no others."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from conceptseg.concept_dice import describe_reference, group_rows
 from conceptseg.evaluation import CaseTable, evaluate_case
@@ -133,10 +135,22 @@ def test_without_figures_the_card_says_so(bundle):
     assert "No figures are kept" in model_card(bundle)
 
 
-@pytest.mark.parametrize("name", [NAME, "polyp_endoscopy_segmentation", "wound_photo_segmentation"])
+BUNDLES = [NAME, "polyp_endoscopy_segmentation", "wound_photo_segmentation"]
+
+
+@pytest.mark.parametrize("name", BUNDLES)
 def test_the_readmes_of_the_repository_are_what_the_generator_makes(repository, name):
     folder = repository / "bundles" / name
     assert (folder / "docs" / "README.md").read_text() == model_card(folder)
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_the_networks_and_inferers_that_a_readme_offers_are_in_the_config(repository, name):
+    folder = repository / "bundles" / name
+    offered = re.findall(r"--(?:network_def|inferer) (\S+?)`? ", model_card(folder))
+    config = yaml.safe_load((folder / "configs" / "inference.yaml").read_text())
+    assert "@onnx_inferer" in offered
+    assert set(offered) <= {f"@{key}" for key in config}
 
 
 def test_a_training_record_adds_up_over_a_resumed_run(tmp_path):
