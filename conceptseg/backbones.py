@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 import torch
 from monai.networks.blocks import TransformerBlock
-from monai.networks.blocks.dynunet_block import UnetResBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .norms import norm_layer
+from .blocks import residual_block
 
 
 @dataclass
@@ -123,8 +122,7 @@ class CompactBackbone(ImageBackbone):
         channels = in_channels
         for i, width in enumerate(self.feature_channels):
             stride = stem_stride if i == 0 else 2
-            layer = norm_layer(norm, width)
-            self.levels.append(UnetResBlock(2, channels, width, 3, stride, norm_name=layer))
+            self.levels.append(residual_block(channels, width, norm, stride))
             more = coarse_blocks - 1 if self.feature_strides[i] >= 4 else 0
             self.further_blocks.append(_residual_blocks(width, norm, more))
             channels = width
@@ -162,10 +160,7 @@ class CompactBackbone(ImageBackbone):
 
 def _residual_blocks(channels: int, norm: str, count: int) -> nn.Sequential:
     """`count` residual blocks that keep channels and resolution."""
-    layer = norm_layer(norm, channels)
-    return nn.Sequential(
-        *(UnetResBlock(2, channels, channels, 3, 1, norm_name=layer) for _ in range(count))
-    )
+    return nn.Sequential(*(residual_block(channels, channels, norm) for _ in range(count)))
 
 
 def _take_as_many_blocks(

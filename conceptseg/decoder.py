@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 
 import torch
-from monai.networks.blocks import Convolution
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .norms import norm_layer
+from .blocks import convolution_block
 
 
 def foreground_logit(share: float) -> float:
@@ -109,13 +108,13 @@ class PyramidDecoder(nn.Module):
         self.pooled_channels = channels[-1]
         self.concept_map = nn.Linear(embed_dim, map_size**2) if map_size else None
         self.map_gain = nn.Parameter(torch.tensor(float(map_gain))) if map_gain else None
-        self.bottleneck = self._block(channels[-1] + bool(map_size), channels[-1], norm)
+        self.bottleneck = convolution_block(channels[-1] + bool(map_size), channels[-1], norm)
         self.bottleneck_film = FiLM(embed_dim, channels[-1])
         self._feature_channels = channels
         self._norm = norm
         self._make_joins(join)
         self.films = nn.ModuleList(FiLM(embed_dim, width) for width in channels[-2::-1])
-        self.refine = self._block(channels[0], channels[0], norm)
+        self.refine = convolution_block(channels[0], channels[0], norm)
         self.head = nn.Conv2d(channels[0], stride**2, 1)
         self.side_heads = nn.ModuleList(
             nn.Conv2d(width, 1, 1) for width in (channels[:0:-1] if deep_supervision else ())
@@ -137,13 +136,7 @@ class PyramidDecoder(nn.Module):
                 joined = width
             else:
                 joined = below + (width if self.skip or level > 0 else 0)
-            self.blocks.append(self._block(joined, width, self._norm))
-
-    @staticmethod
-    def _block(in_channels: int, out_channels: int, norm: str) -> nn.Module:
-        """3x3 convolution, normalisation, leaky ReLU."""
-        layer = norm_layer(norm, out_channels)
-        return Convolution(2, in_channels, out_channels, kernel_size=3, norm=layer, act="leakyrelu")
+            self.blocks.append(convolution_block(joined, width, self._norm))
 
     def map_logits(self, embedding: Tensor) -> Tensor | None:
         """Concept map of `embedding` (B, E): logits (B, 1, map_size, map_size), or None without one."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from monai.networks.blocks import Convolution
 from torch import Tensor, nn
 from transformers.models.clipseg.modeling_clipseg import CLIPSegVisionModel
 
 from ..backbones import BackboneOutput, ImageBackbone
+from ..blocks import convolution_block
 from .config import STEM_STRIDES, ConfigLike, check_stem_channels, clipseg_config
 
 # mean and standard deviation of RGB in [0, 1]
@@ -66,7 +66,7 @@ class ClipSegBackbone(ImageBackbone):
         widths = check_stem_channels(stem_channels)
         self.vision_model = CLIPSegVisionModel(self.config.vision_config)
         self.stem = nn.ModuleList(
-            Convolution(2, before, after, strides=2, norm="instance", act="leakyrelu")
+            convolution_block(before, after, stride=2)
             for before, after in zip((self.in_channels, *widths), widths, strict=False)
         )
         for name, values in zip(

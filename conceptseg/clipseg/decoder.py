@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from monai.networks.blocks import Convolution
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.models.clipseg.modeling_clipseg import CLIPSegDecoder
 
+from ..blocks import convolution_block
 from .config import ConfigLike, check_stem_channels, clipseg_config
 
 
@@ -62,16 +62,11 @@ class ClipSegMaskDecoder(nn.Module):
         self.pooled_channels = self.config.reduce_dim
         if skip:
             fine, coarse = widths
-            self.refine_coarse = self._block(self.config.reduce_dim + coarse, coarse)
-            self.refine_fine = self._block(coarse + fine, fine)
+            self.refine_coarse = convolution_block(self.config.reduce_dim + coarse, coarse)
+            self.refine_fine = convolution_block(coarse + fine, fine)
             self.refine_head = nn.Conv2d(fine, 1, 1)
             nn.init.zeros_(self.refine_head.weight)
             nn.init.zeros_(self.refine_head.bias)
-
-    @staticmethod
-    def _block(in_channels: int, out_channels: int) -> nn.Module:
-        """3x3 convolution, normalisation, leaky ReLU."""
-        return Convolution(2, in_channels, out_channels, norm="instance", act="leakyrelu")
 
     def map_logits(self, embedding: Tensor) -> None:
         """None: unlike `PyramidDecoder`, this decoder reads no concept map from the embedding."""

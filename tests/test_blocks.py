@@ -4,7 +4,7 @@ import pytest
 import torch
 from monai.networks.layers import get_norm_layer
 
-from conceptseg.norms import norm_layer
+from conceptseg.blocks import norm_layer
 
 
 @pytest.mark.parametrize("training", [True, False])
