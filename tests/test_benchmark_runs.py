@@ -76,6 +76,19 @@ def test_cases_are_written_under_every_condition_with_their_masks(finished):
     assert not (RunStore(where.output_dir).folder(records["unet"]["key"]) / "model.pt").exists()
 
 
+def test_weights_to_start_from_are_the_first_point_of_the_curve(finished, tmp_path, repository):
+    _, where, records = finished
+    weights = RunStore(where.output_dir).folder(records["ours"]["key"]) / "model.pt"
+    settings = {**TINY_OURS, "start_weights": str(weights), "start_keywords": ["polyp"]}
+    started = Contestant("started", settings=settings, ours=True)
+    cells = matrix(contestants={"started": started})
+    (record,) = run_missing(cells, places(tmp_path, repository))
+    assert record["status"] == "done", record.get("error")
+    assert [point["images"] for point in record["curve"]] == [0, 12, 24]
+    # the same selection cases, and the best of a run is what it kept
+    assert record["curve"][0]["dice"] == pytest.approx(records["ours"]["selection_dice"])
+
+
 def test_nothing_is_repeated(finished, monkeypatch):
     cells, where, _ = finished
 

@@ -67,6 +67,9 @@ def test_a_split_file_of_the_bundle_is_followed(tmp_path):
     wanted = folder_datalist(tmp_path / "data", tmp_path / "docs" / "split.json", 0.2, 0.3)
     split = make_split(tmp_path / "data", {"kind": "file", "path": "docs/split.json"}, tmp_path)
     assert split == wanted
+    with pytest.raises(FileNotFoundError, match=r"split file .*other\.json, got none"):
+        make_split(tmp_path / "data", {"kind": "file", "path": "docs/other.json"}, tmp_path)
+    assert not (tmp_path / "docs" / "other.json").exists()
     with pytest.raises(ValueError, match="kind out of"):
         make_split(tmp_path / "data", {"kind": "magic"}, tmp_path)
 

@@ -140,7 +140,9 @@ class Run:
                 torch.save(network.state_dict(), temporary)
         meter = parser.get_parsed_content(recipe.METER_ID)
         scores = parser.get_parsed_content(recipe.CURVE_ID).values
-        curve = [{**point, "dice": score} for point, score in zip(meter.curve, scores, strict=True)]
+        # weights to start from are judged before the first image
+        points = [{"images": 0, "seconds": 0.0}] * (len(scores) - len(meter.curve)) + meter.curve
+        curve = [{**point, "dice": score} for point, score in zip(points, scores, strict=True)]
         return {
             "cases": counts,
             "learning_rate": float(parser.get_parsed_content("learning_rate")),

@@ -41,10 +41,14 @@ def make_split(
 
     Raises:
         ValueError: for another kind, or a fold that does not exist.
+        FileNotFoundError: for a split file that does not exist.
     """
     kind = split["kind"]
     if kind == "file":
-        return folder_datalist(data_dir, Path(bundle_root) / split["path"])
+        path = Path(bundle_root) / split["path"]
+        if not path.is_file():  # or one would be drawn, without cases to test on
+            raise FileNotFoundError(f"expected the split file {path}, got none; correct the path")
+        return folder_datalist(data_dir, path)
     if kind not in SPLIT_KINDS:
         raise ValueError(f"expected a split kind out of {SPLIT_KINDS}, got {kind!r}")
     cases = read_layout(Path(data_dir))
