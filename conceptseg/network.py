@@ -22,7 +22,7 @@ from .concepts import ATTRIBUTES
 from .distillation import SelfAddingNoise, StudentHead
 from .prompts import ConceptTokenMapper, TextEncoder
 from .readout import ConceptReadout
-from .slices import pad_to_multiple, slices_to_volume, volume_to_slices
+from .slices import segment_by_slices
 
 ABSENT_LOGIT = -20.0  # probability 2e-9: an absent object's mask is empty at any usual threshold
 PEAK_PIXELS = 4  # so many of the largest mask logits, averaged, are the mask's evidence of presence
@@ -58,6 +58,7 @@ class ConceptSegNet(nn.Module):
         real_text: put the concepts' sentence into the teacher's prompt, not the keyword alone.
         concept_tokens: concept tokens mapped from the ROI image into the teacher's prompt; 0: none.
         presence: predict for each label whether it is present and empty the mask where it is not.
+        presence_threshold: probability below which it is not; higher: fewer false alarms, more missed.
 
     Example::
 
@@ -65,7 +66,6 @@ class ConceptSegNet(nn.Module):
         net(torch.rand(1, 3, 64, 64)).shape  # (1, 2, 64, 64): text-free logits, background first
     """
 
-    presence_threshold = 0.5
     roi_stride = 2  # the ROI image is encoded at this fraction of the resolution
     slice_axis = 2  # volumes given to `forward` are cut along it
     slice_batch = 16  # slices at a time
@@ -80,8 +80,12 @@ class ConceptSegNet(nn.Module):
         real_text: bool = True,
         concept_tokens: int = 1,
         presence: bool = True,
+        presence_threshold: float = 0.5,
     ) -> None:
         super().__init__()
+        if not 0 <= presence_threshold <= 1:
+            raise ValueError(f"expected presence_threshold in 0..1, got {presence_threshold}")
+        self.presence_threshold = presence_threshold
         self.keywords = tuple(keywords)
         self.real_text = real_text
         self.backbone = backbone
@@ -248,7 +252,10 @@ class ConceptSegNet(nn.Module):
             masks first.
         """
         if targets is None:
-            return self.segment(image) if image.ndim == 4 else self._segment_volumes(image)
+            if image.ndim == 4:
+                return self.segment(image)
+            cut = (self.slice_axis, self.slice_context, self.backbone.divisor, self.slice_batch)
+            return torch.stack([segment_by_slices(self.segment, volume, *cut) for volume in image])
         encoding = self.encode_image(image)
         teacher = self.encode_teacher(image, targets)
         condition = self.condition(encoding, teacher, targets["teacher_share"])
@@ -274,16 +281,6 @@ class ConceptSegNet(nn.Module):
             "readout_student": self.readout(encoding.student),
             "readout_teacher": self.readout(teacher),
         }
-
-    def _segment_volumes(self, volumes: Tensor) -> Tensor:
-        """Text-free logits (B, K + 1, X, Y, Z) of RAS volumes (B, C, X, Y, Z), slice by slice."""
-        results = []
-        for volume in volumes:
-            stack = volume_to_slices(volume, self.slice_axis, self.slice_context)
-            stack, inner = pad_to_multiple(stack, self.backbone.divisor)
-            logits = torch.cat([self.segment(part) for part in stack.split(self.slice_batch)])
-            results.append(slices_to_volume(logits[inner], self.slice_axis))
-        return torch.stack(results)
 
     def encode_teacher(self, image: Tensor, targets: dict) -> Tensor:
         """Teacher embeddings (B, K, E) of the targets' prompts and regions; see `forward`."""

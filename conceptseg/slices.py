@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import torch
@@ -67,6 +67,32 @@ def pad_to_multiple(image: Tensor, divisor: int, minimum: int = 0) -> tuple[Tens
         padding = [before, target - size - before, *padding]
         inner.append(slice(before, before + size))
     return F.pad(image, padding), (..., *inner)
+
+
+def segment_by_slices(
+    segment: Callable[[Tensor], Tensor],
+    volume: Tensor,
+    axis: int,
+    context: int,
+    divisor: int,
+    batch: int,
+) -> Tensor:
+    """Segment a volume slice by slice.
+
+    Args:
+        segment: slices (N, C * (2 * context + 1), H, W) -> logits (N, K, H, W).
+        volume: (C, X, Y, Z).
+        axis: spatial axis that is cut.
+        context: neighbours on each side.
+        divisor: height and width that `segment` takes are multiples of it.
+        batch: slices at a time.
+
+    Returns:
+        (K, X, Y, Z).
+    """
+    stack, inner = pad_to_multiple(volume_to_slices(volume, axis, context), divisor)
+    logits = torch.cat([segment(part) for part in stack.split(batch)])
+    return slices_to_volume(logits[inner], axis)
 
 
 def _plain(array: Tensor) -> Tensor:

@@ -278,6 +278,16 @@ def test_a_prompt_for_an_absent_object_gives_an_empty_mask(trained):
     assert marked < 0.3 * objects
 
 
+def test_masks_are_emptied_below_the_presence_threshold():
+    net = small_network(TWO, presence_threshold=0.8)
+    logits = torch.ones(1, 2, 4, 4)
+    presence = torch.logit(torch.tensor([[0.79, 0.81]]))
+    gated = net.gate(logits, presence)
+    assert (gated[0, 0] < -10).all() and (gated[0, 1] == 1).all()
+    with pytest.raises(ValueError, match=r"presence_threshold in 0\.\.1, got 80"):
+        small_network(presence_threshold=80)
+
+
 def test_the_largest_mask_logits_count_for_presence():
     net = small_network().eval()
     encoding = net.encode_image(torch.rand(1, 3, 16, 16))
