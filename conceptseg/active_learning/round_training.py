@@ -109,7 +109,6 @@ class RoundTrainer:
                 "train#deterministic_transforms": [],
                 "train#dataset#progress": False,
                 "train#epoch_length": self.iterations,
-                "train#trainer#epoch_length": self.iterations,
                 "train#handlers": handlers,
             }
         )

@@ -139,7 +139,6 @@ def set_budget(parser: ConfigParser, steps: int, validations: int) -> None:
     parser["max_epochs"] = validations
     parser["val_interval"] = 1
     parser["train"]["epoch_length"] = steps
-    parser["train"]["trainer"]["epoch_length"] = steps
 
 
 def set_handlers(parser: ConfigParser) -> None:
