@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import requests
 import torch
+from filelock import FileLock
 from small_bundles import (
     photo_phantom,
     small_bundle,
@@ -70,13 +71,14 @@ def bundles(repository, request, tmp_path_factory) -> Path:
     for part in (small_bundle, train_bundle, train_volume_bundle, train_photo_bundle):
         content += inspect.getsource(part).encode()
     folder = request.config.cache.mkdir(f"bundles_{hashlib.sha1(content).hexdigest()[:16]}")
-    if not (folder / "done").exists():
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        train_volume_bundle(repository, folder, tmp_path_factory.mktemp("volumes"))
-        train_photo_bundle(repository, folder, tmp_path_factory.mktemp("photos"))
-        torch.set_num_threads(threads)
-        (folder / "done").touch()
+    with FileLock(f"{folder}.lock"):  # the test processes share them
+        if not (folder / "done").exists():
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            train_volume_bundle(repository, folder, tmp_path_factory.mktemp("volumes"))
+            train_photo_bundle(repository, folder, tmp_path_factory.mktemp("photos"))
+            torch.set_num_threads(threads)
+            (folder / "done").touch()
     return folder
 
 
