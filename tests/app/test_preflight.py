@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fastapi import HTTPException
 from lib.bundle import Bundle
-from lib.options import read_options
+from lib.options import default_config, read_options
 from lib.preflight import check_cases, measured_concepts
 from lib.scoring import on_axes_of
 from lib.train import split_cases
@@ -120,6 +120,21 @@ def test_descriptors_are_words_of_a_bundle_trained_with_them(repository, tmp_pat
         config.read_text().replace("descriptor_modality: null", "descriptor_modality: endoscopy")
     )
     assert "smooth texture" in read_options(request, Bundle(bundle)).plan.sentences[0]
+
+
+def test_the_presence_threshold_shown_is_that_of_the_network_served(repository, tmp_path):
+    bundle = tmp_path / "polyp"
+    source = repository / "bundles" / "polyp_endoscopy_segmentation"
+    shutil.copytree(source / "configs", bundle / "configs")
+    config = bundle / "configs" / "inference.yaml"
+    before, after = "presence_threshold: 0.5", "presence_threshold: 0.7"
+    config.write_text(config.read_text().replace(before, after))
+    assert default_config(Bundle(bundle))["presence_threshold"] == 0.7
+    assert read_options({}, Bundle(bundle)).presence_threshold == 0.7
+    # with the other network, whose config names none
+    text = config.read_text().replace("\nnetwork_def:", "\ncompact_network_def:")
+    config.write_text(text + "\nnetwork_def: '@clipseg_network_def'\n")
+    assert Bundle(bundle).presence_threshold == 0.5
 
 
 def test_a_label_in_a_servers_axes_is_scored_in_those_of_its_image():

@@ -142,6 +142,17 @@ def test_roi_option_limits_the_mask(client):
     assert found[:16].any() and not found[16:].any()
 
 
+def test_presence_threshold_decides_which_masks_are_emptied(client):
+    shown = client.info()["models"][MODEL]["config"]["presence_threshold"]
+    usual, answer = infer(client, MODEL, "case_100", {"presence_threshold": str(shown)})
+    assert shown == 0.5 and values(usual) == {0, 1, 2} and answer["absent"] == []
+    mask, answer = infer(client, MODEL, "case_100", {"presence_threshold": 1})
+    assert values(mask) == {0}
+    assert answer["absent"] == ["anterior hippocampus", "posterior hippocampus"]
+    again, _ = infer(client, MODEL, "case_100", {})
+    np.testing.assert_array_equal(np.asarray(again.dataobj), np.asarray(usual.dataobj))
+
+
 def test_uncertainty_is_given_when_asked_for(client):
     assert infer(client, MODEL, "case_100", {"uncertainty": True})[1]["uncertainty"] > 0
     assert "uncertainty" not in infer(client, MODEL, "case_100", {})[1]

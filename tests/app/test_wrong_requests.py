@@ -41,6 +41,7 @@ BAD_INFERENCES = [
     (MODEL, "case_100", {"concept": 5}, 400, "concept"),
     (MODEL, "case_100", {"prompt_strength": "strong"}, 400, "prompt_strength"),
     (MODEL, "case_100", {"prompt_strength": 2}, 400, "prompt_strength"),
+    (MODEL, "case_100", {"presence_threshold": "80 %"}, 400, "presence_threshold"),
     (MODEL, "case_100", {"label": "liver"}, 400, "liver"),
     (MODEL, "case_100", {"label_prompt": [7]}, 400, "label_prompt"),
     (MODEL, "case_100", {"roi": "1,2,3"}, 400, "roi"),

@@ -102,6 +102,14 @@ class Bundle:
         """Label name -> value, stable over all requests."""
         return {keyword: value for value, keyword in enumerate(self.keywords, start=1)}
 
+    @property
+    def presence_threshold(self) -> float:
+        """Probability of presence below which the config's network empties a mask."""
+        network = self._parser["network_def"]
+        if isinstance(network, str):  # a reference to another network of the config
+            network = self._parser[network.removeprefix("@")]
+        return float(network.get("presence_threshold", 0.5))
+
     def build_network(self) -> torch.nn.Module:
         """A new network without weights, on the CPU."""
         return read_config(self.path, "inference").get_parsed_content("network_def")

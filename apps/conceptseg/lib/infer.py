@@ -92,6 +92,15 @@ class ConceptTask(InferTask):
             watch.laps |= case.seconds
         return case, cached
 
+    @staticmethod
+    def _emptied_below(threshold: float, case: Case) -> Case:
+        """The case with a network that empties the masks of labels with a presence below `threshold`."""
+        if threshold == case.network.presence_threshold:
+            return case
+        network = copy.copy(case.network)
+        network.presence_threshold = threshold
+        return Case(case.image, case.encoded, network, case.version, case.seconds)
+
     def _answer(
         self, case: Case, cached: bool, mask: np.ndarray, prediction: Prediction,
         request: Mapping[str, Any], watch: Stopwatch, uncertain: bool, extra: dict[str, Any],
@@ -125,6 +134,7 @@ class AutomaticTask(ConceptTask):
         watch = Stopwatch()
         options = read_options({**self._config, **request}, self.bundle)
         case, cached = self._encoded(request, watch)
+        case = self._emptied_below(options.presence_threshold, case)
         prediction = self._predicted(case, options)
         watch.lap("decode")
         mask = self._restricted(self.model.to_original(case, prediction.probabilities), options)
@@ -197,7 +207,8 @@ class InteractiveTask(ConceptTask):
             roi_slices(roi, shape)
         regions = self._regions(case, marks, roi, request)
         if regions["missed"]:
-            case = self._ungated(case)
+            # who clicks on an object says it is there
+            case = self._emptied_below(0.0, case)
             regions = self._regions(case, marks, roi, request)
         prediction, sentences = self._guided(case, regions["first"] > 0.5, strength)
         mask, notes = self._final(prediction, regions, marks)
@@ -208,13 +219,6 @@ class InteractiveTask(ConceptTask):
         extra = {"prompt": {"text": None, "used": "clicks", "asked": list(sentences)}}
         extra |= {"roi_concepts": sentences, "notes": notes}
         return self._answer(case, cached, mask, prediction, request, watch, uncertain, extra)
-
-    @staticmethod
-    def _ungated(case: Case) -> Case:
-        """The case with a network that does not empty masks: who clicks on an object says it is there."""
-        network = copy.copy(case.network)
-        network.presence_threshold = 0.0
-        return Case(case.image, case.encoded, network, case.version, case.seconds)
 
     def _regions(
         self, case: Case, marks: clicks.Clicks, roi: tuple | None, request: Mapping[str, Any]

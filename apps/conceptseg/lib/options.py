@@ -25,6 +25,7 @@ class Options:
         prompt: text to decode with; None: text-free.
         source: which option gave it: "concept", "label_prompt" or "none".
         strength: 0 (student alone) to 1 (prompt alone).
+        presence_threshold: probability of a label's presence below which its mask is emptied, 0 to 1.
         labels: names to return; the others stay empty.
         roi: first and last voxel (both inside) along each axis of the file's grid, or None.
         uncertainty: compute it.
@@ -35,6 +36,7 @@ class Options:
     prompt: str | None
     source: str
     strength: float
+    presence_threshold: float
     labels: tuple[str, ...]
     roi: tuple[int, ...] | None = None
     uncertainty: bool = False
@@ -59,6 +61,7 @@ def default_config(bundle: Bundle) -> dict[str, Any]:
     return {
         "concept": str(bundle.display.get("concept", "")),
         "prompt_strength": float(bundle.display.get("prompt_strength", 1.0)),
+        "presence_threshold": bundle.presence_threshold,
         "label": [ALL_LABELS, *bundle.keywords],
         "roi": "",
         "uncertainty": False,
@@ -98,6 +101,11 @@ def read_options(request: Mapping[str, Any], bundle: Bundle) -> Options:
         prompt,
         source,
         read_strength(request.get("prompt_strength", 1.0)),
+        _read_share(
+            "presence_threshold",
+            request.get("presence_threshold", bundle.presence_threshold),
+            "0 never empties a mask",
+        ),
         labels,
         read_roi(request.get("roi"), bundle.dimension),
         read_flag("uncertainty", request.get("uncertainty", False)),
@@ -125,16 +133,18 @@ def check_prompt(prompt: str, bundle: Bundle) -> PromptPlan:
 
 def read_strength(value: Any) -> float:
     """`prompt_strength` in 0..1 from a number or its text."""
+    return _read_share("prompt_strength", value, "1 follows the prompt alone")
+
+
+def _read_share(name: str, value: Any, meaning: str) -> float:
+    """A number in 0..1 from itself or its text; `meaning` tells what a value does."""
     try:
-        strength = float(first_of(value))
+        share = float(first_of(value))
     except (TypeError, ValueError):
-        strength = math.nan
-    if not 0 <= strength <= 1:
-        raise bad_request(
-            f"Expected 'prompt_strength' as a number from 0 to 1, got {value!r}; 1 follows the"
-            " prompt alone."
-        )
-    return strength
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise bad_request(f"Expected '{name}' as a number from 0 to 1, got {value!r}; {meaning}.")
+    return share
 
 
 def read_flag(name: str, value: Any) -> bool:
