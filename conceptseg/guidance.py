@@ -200,6 +200,16 @@ def remarks_on_fit(
     return (*doubtful, *misplaced)
 
 
+def remarks_on_size(shape: Sequence[int], usual: int) -> tuple[str, ...]:
+    """A remark when a volume of `shape` voxels is far wider than the `usual` voxels of slices in training."""
+    if len(shape) == 2 or not usual or max(shape) <= 2 * usual:
+        return ()
+    return (
+        f"expected a region of about {usual} voxels per axis at the network's spacing, got"
+        f" {tuple(shape)}; crop the volume to the region of the structure",
+    )
+
+
 def _where(plan: PromptPlan) -> str:
     """Where a prompt looks for its objects, in words."""
     side = f"on the {plan.laterality} side" if plan.laterality else ""

@@ -13,7 +13,13 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .guidance import PromptPlan, plan_prompt, remarks_on_fit, restrict_to_prompt
+from .guidance import (
+    PromptPlan,
+    plan_prompt,
+    remarks_on_fit,
+    remarks_on_size,
+    restrict_to_prompt,
+)
 from .network import ConceptSegNet, ImageEncoding
 from .slices import RAS_DIRECTIONS, pad_to_multiple, slices_to_volume, volume_to_slices
 
@@ -103,6 +109,8 @@ class ConceptInferer(Inferer):
         keep_to_place: in an image, a prompt that names a place keeps the parts of the mask that lie there,
             or beside it if none does; False leaves places to the network alone.
         progress: show a bar with the time left while a large volume is segmented.
+        mirror_axes: spatial axes along which an image may be mirrored, as in training; the masks of the
+            mirrored images tell how sure one is (`uncertainty`). The first axis runs from side to side.
 
     Example::
 
@@ -124,6 +132,7 @@ class ConceptInferer(Inferer):
         minimum_size: int = 0,
         keep_to_place: bool = True,
         progress: bool = False,
+        mirror_axes: Sequence[int] = (0,),
     ) -> None:
         super().__init__()
         if condition not in CONDITIONS:
@@ -139,6 +148,7 @@ class ConceptInferer(Inferer):
         self.minimum_size = minimum_size
         self.keep_to_place = keep_to_place
         self.progress = progress
+        self.mirror_axes = tuple(mirror_axes)
 
     def copy(self, **changes: Any) -> ConceptInferer:
         """The same inferer with other attributes."""
@@ -241,21 +251,7 @@ class ConceptInferer(Inferer):
             self._read_out(network, torch.cat(students), presence),
             plan.asked,
             plan.sentences,
-            plan.warnings + doubts + self._size_warnings(encoded),
-        )
-
-    def _size_warnings(self, encoded: EncodedImage) -> tuple[str, ...]:
-        """A remark when a volume is far wider than the slices the network was trained on."""
-        widest = max(encoded.spatial_shape)
-        if (
-            len(encoded.spatial_shape) == 2
-            or not self.minimum_size
-            or widest <= 2 * self.minimum_size
-        ):
-            return ()
-        return (
-            f"expected a region of about {self.minimum_size} voxels per axis at the network's spacing,"
-            f" got {tuple(encoded.spatial_shape)}; crop the volume to the region of the structure",
+            plan.warnings + doubts + remarks_on_size(encoded.spatial_shape, self.minimum_size),
         )
 
     @staticmethod

@@ -1,6 +1,8 @@
-"""How sure a prediction is of each label: entropy, and agreement with a second look at the image."""
+"""How sure a prediction is of each label: entropy, and agreement with other looks at the image."""
 
 from __future__ import annotations
+
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -27,33 +29,40 @@ def uncertainty(
 ) -> list[float]:
     """Uncertainty of the text-free mask of each label: 0 (sure) to 2.
 
-    One minus the Dice of the mask and a second opinion's, plus the entropy of the presence in bits. The
-    second opinion is the mask of the mirrored image, mirrored back; where a keyword names a side, which
-    mirroring would exchange, it is the mask without any condition. A network is as sure of its errors
-    as of the rest, so entropy alone does not find them; but it seldom makes the same error twice.
+    One minus the mean Dice of the mask and of other opinions, plus the entropy of the presence in bits. The
+    other opinions are the masks of the mirrored images (`ConceptInferer.mirror_axes`), mirrored back; where
+    there are none, or a keyword names a side, which mirroring would exchange, it is the mask without any
+    condition. A network is as sure of its errors as of the rest, so entropy alone does not find them;
+    but it seldom makes the same error twice.
 
     Args:
-        image: (C, *spatial) on the network's grid; the first spatial axis runs from side to side.
+        image: (C, *spatial) on the network's grid.
         prediction: text-free, of `image`.
         network: that made it.
         inferer: that made it.
     """
-    second = second_opinion(image, network, inferer)
-    masks = torch.stack([prediction.probabilities, second.to(prediction.probabilities)]) > 0.5
-    first, second = masks.flatten(2)  # (K, voxels)
-    both, total = (first & second).sum(dim=1), first.sum(dim=1) + second.sum(dim=1)
-    dice = torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0)
+    mask = (prediction.probabilities > 0.5).flatten(1)  # (K, voxels)
+    others = torch.stack(other_opinions(image, network, inferer)).to(prediction.probabilities)
+    others = (others > 0.5).flatten(2)  # (opinions, K, voxels)
+    both, total = (mask & others).sum(dim=2), mask.sum(dim=1) + others.sum(dim=2)
+    dice = torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0).mean(dim=0)
     return (1 - dice + _binary_entropy(prediction.presence.float())).tolist()
 
 
-def second_opinion(image: Tensor, network: ConceptSegNet, inferer: ConceptInferer) -> Tensor:
-    """Probabilities (K, *spatial) of another look at `image` (C, *spatial); see `uncertainty`."""
-    if any(map(names_a_side, network.keywords)):
+def other_opinions(image: Tensor, network: ConceptSegNet, inferer: ConceptInferer) -> list[Tensor]:
+    """Probabilities (K, *spatial) of other looks at `image` (C, *spatial); see `uncertainty`."""
+    sided = any(map(names_a_side, network.keywords))
+    axes = () if sided else tuple(inferer.mirror_axes)
+    if not axes:
         inferer = inferer.copy(prompt=None, condition="none")
-        return inferer.predict_batch(image[None], network)[0].probabilities
+        return [inferer.predict_batch(image[None], network)[0].probabilities]
     free = inferer.copy(prompt=None, condition="text_free")
-    mirrored = free.predict_batch(torch.flip(image, [1])[None], network)[0]
-    return torch.flip(mirrored.probabilities, [1])
+    found = []
+    for chosen in (c for n in range(1, len(axes) + 1) for c in combinations(axes, n)):
+        dims = [axis + 1 for axis in chosen]
+        mirrored = free.predict_batch(torch.flip(image, dims)[None], network)[0]
+        found.append(torch.flip(mirrored.probabilities, dims))
+    return found
 
 
 def _binary_entropy(p: Tensor) -> Tensor:

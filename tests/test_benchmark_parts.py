@@ -60,6 +60,7 @@ class _Looks:
     def __init__(self, image, own, other, none=None):
         self.image, self.own, self.other, self.none = image, own, other, none
         self.condition = "text_free"
+        self.mirror_axes = (0,)
 
     def copy(self, **changes):
         copied = copy.copy(self)
@@ -93,6 +94,26 @@ def test_uncertainty_is_what_the_mirrored_image_says_otherwise():
     ]
 
 
+def test_photographs_are_mirrored_along_both_axes_and_the_opinions_averaged():
+    image, left, _ = _halves()
+
+    class Flips(_Looks):
+        """Sees the left half, unless it is shown the image upside down, then nothing."""
+
+        def predict_batch(self, images, network):
+            columns_turned = images[0, 0, 0, 0] % 4 != 0
+            rows_turned = images[0, 0, 0, 0] > 3
+            mask = torch.flip(left, [1]) if rows_turned else left
+            return [Prediction(0 * left if columns_turned else mask, torch.ones(1), [], ())]
+
+    free = Prediction(left, torch.ones(1), [], ())
+    network = SimpleNamespace(keywords=("a",))
+    looks = Flips(image, left, left)
+    assert uncertainty(image, free, network, looks) == [pytest.approx(0, abs=1e-3)]
+    looks.mirror_axes = (0, 1)  # one of three opinions agrees
+    assert uncertainty(image, free, network, looks) == [pytest.approx(2 / 3, abs=1e-3)]
+
+
 def test_doubtful_presence_adds_to_the_uncertainty_of_agreeing_masks():
     image, left, _ = _halves()
     empty = 0 * left
@@ -109,6 +130,9 @@ def test_labels_of_one_side_are_not_mirrored():
     assert uncertainty(image, free, sided, looks) == [pytest.approx(0, abs=1e-3)]
     looks.none = right
     assert uncertainty(image, free, sided, looks) == [pytest.approx(1, abs=1e-3)]
+    looks.mirror_axes = ()  # trained without mirroring
+    network = SimpleNamespace(keywords=("a",))
+    assert uncertainty(image, free, network, looks) == [pytest.approx(1, abs=1e-3)]
 
 
 def test_a_chart_has_a_line_per_series_and_escapes_names():
