@@ -18,13 +18,8 @@ from .strategies import choose_model
 
 logger = logging.getLogger(__name__)
 
-_OPTIONS = (
-    "label",
-    "label_prompt",
-    "prompt_strength",
-    "presence_threshold",
-    "roi",
-)  # that change a mask
+# options that change a mask
+_OPTIONS = ("label", "label_prompt", "prompt_strength", "presence_threshold", "roi")
 
 
 def check_batch(request: Mapping[str, Any]) -> None:
