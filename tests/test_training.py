@@ -4,11 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose, RandGaussianNoised
 
 from conceptseg.decoder import PyramidDecoder
-from conceptseg.training import CheckpointKeeper
+from conceptseg.training import CheckpointKeeper, set_epoch_length
 
 
 def run_of(folder, network=None, **options) -> tuple[CheckpointKeeper, SimpleNamespace]:
@@ -79,3 +80,10 @@ def test_the_start_is_judged_first_and_kept_where_training_makes_it_worse(tmp_pa
     keeper, engine = run_of(tmp_path, judge_start=True)
     keeper._load(engine)  # a resumed run has judged it already
     assert keeper.state["best_metric"] == 0.8
+
+
+def test_an_epochs_length_is_set_in_configs_made_before_too():
+    parser = ConfigParser({"train": {"epoch_length": "$9", "trainer": {"max_epochs": 1}}})
+    set_epoch_length(parser, "$max(2, 3)")
+    assert parser.get_parsed_content("train#trainer#epoch_length") == 3
+    assert parser.get_parsed_content("train#epoch_length") == 3

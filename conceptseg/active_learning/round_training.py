@@ -18,6 +18,7 @@ from ..evaluation import evaluate_case
 from ..image_formats import case_name
 from ..network import ConceptSegNet
 from ..results import spacing_of
+from ..training import set_epoch_length
 
 logger = logging.getLogger(__name__)
 
@@ -108,10 +109,10 @@ class RoundTrainer:
                 "train#data": tuple({k: case[k] for k in ("image", "label")} for case in cases),
                 "train#deterministic_transforms": [],
                 "train#dataset#progress": False,
-                "train#epoch_length": self.iterations,
                 "train#handlers": handlers,
             }
         )
+        set_epoch_length(parser, self.iterations)
         parser.get_parsed_content("initialize")
         network = parser.get_parsed_content("network")
         if weights is not None:

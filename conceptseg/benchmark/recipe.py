@@ -12,6 +12,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from ..training import set_epoch_length
 from .matrix import Contestant, DataSet, RunSpec
 
 _PROMPT_TRANSFORM = "conceptseg.transforms.ConceptPromptd"
@@ -138,7 +139,7 @@ def set_budget(parser: ConfigParser, steps: int, validations: int) -> None:
     """Give training `validations` epochs of `steps` optimiser steps, however many cases there are."""
     parser["max_epochs"] = validations
     parser["val_interval"] = 1
-    parser["train"]["epoch_length"] = steps
+    set_epoch_length(parser, steps)
 
 
 def set_handlers(parser: ConfigParser) -> None:

@@ -20,7 +20,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.async_tasks.utils import processes
 
 from conceptseg.atomic import atomic_path, write_text_atomic
-from conceptseg.training import CheckpointKeeper
+from conceptseg.training import CheckpointKeeper, set_epoch_length
 
 from .bundle import config_file, read_config
 from .model import ServedModel
@@ -248,8 +248,7 @@ def _keeper(parser: ConfigParser) -> CheckpointKeeper:
 def _make_more_steps(parser: ConfigParser) -> None:
     """Let every epoch of the config have `FRESH_STEPS` steps at least, its schedule included."""
     length = str(parser["train#epoch_length"]).removeprefix("$")
-    parser["train#epoch_length"] = f"$max({FRESH_STEPS}, {length})"
-    parser["train#trainer#epoch_length"] = "@train#epoch_length"
+    set_epoch_length(parser, f"$max({FRESH_STEPS}, {length})")
 
 
 def _epochs(request: Mapping[str, Any]) -> int:
