@@ -141,8 +141,9 @@ class Run:
         meter = parser.get_parsed_content(recipe.METER_ID)
         scores = parser.get_parsed_content(recipe.CURVE_ID).values
         # weights to start from are judged before the first image
-        points = [{"images": 0, "seconds": 0.0}] * (len(scores) - len(meter.curve)) + meter.curve
-        curve = [{**point, "dice": score} for point, score in zip(points, scores, strict=True)]
+        start = [{"images": 0, "seconds": 0.0}] if parser.get("start_weights") else []
+        points = zip(start + meter.curve, scores, strict=True)
+        curve = [{**point, "dice": score} for point, score in points]
         return {
             "cases": counts,
             "learning_rate": float(parser.get_parsed_content("learning_rate")),
