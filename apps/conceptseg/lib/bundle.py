@@ -79,6 +79,7 @@ class Bundle:
         keywords: label names in label order; label k is `keywords[k - 1]`.
         dimension: 2 for photographs, 3 for volumes.
         descriptors: closed lists of what prompts may say beside the attributes; mostly none.
+        presence_threshold: probability of presence below which the config's network empties a mask.
         description, version: from metadata.json where there is one.
     """
 
@@ -96,19 +97,15 @@ class Bundle:
             f"Text-free segmentation of {', '.join(self.keywords)}, steered by a concept prompt"
         )
         self.display = self._parser.get_parsed_content("displayable_configs", default={})
+        network = self._parser["network_def"]  # or the name of another network of the config
+        network = network.removeprefix("@") if isinstance(network, str) else "network_def"
+        threshold = self._parser.get_parsed_content(f"{network}#presence_threshold", default=0.5)
+        self.presence_threshold = float(threshold)
 
     @property
     def labels(self) -> dict[str, int]:
         """Label name -> value, stable over all requests."""
         return {keyword: value for value, keyword in enumerate(self.keywords, start=1)}
-
-    @property
-    def presence_threshold(self) -> float:
-        """Probability of presence below which the config's network empties a mask."""
-        network = self._parser["network_def"]
-        if isinstance(network, str):  # a reference to another network of the config
-            network = self._parser[network.removeprefix("@")]
-        return float(network.get("presence_threshold", 0.5))
 
     def build_network(self) -> torch.nn.Module:
         """A new network without weights, on the CPU."""
