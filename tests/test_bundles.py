@@ -170,20 +170,21 @@ def test_training_and_inference_build_the_same_network(repository, name):
 
 @pytest.mark.parametrize("name", BUNDLES)
 def test_images_are_mirrored_for_a_second_look_as_in_training(repository, name):
-    axes = {}
-    for config in ("train.yaml", "inference.yaml"):
+    bundle = repository / "bundles" / name
+
+    def config(file: str, **changes) -> ConfigParser:
         parser = ConfigParser()
-        parser.read_config(repository / "bundles" / name / "configs" / config)
-        parser["bundle_root"] = str(repository / "bundles" / name)
-        axes[config] = parser.get_parsed_content("inferer").mirror_axes
-        if config == "train.yaml":
-            random = parser["train#random_transforms"]
-            flips = [t["spatial_axis"] for t in random if t["_target_"] == "RandFlipd"]
-    assert axes == {"train.yaml": tuple(flips), "inference.yaml": tuple(flips)}
-    parser = ConfigParser()
-    parser.read_config(repository / "bundles" / name / "configs" / "train.yaml")
-    parser["flip_probability"] = 0.0
-    assert parser.get_parsed_content("inferer").mirror_axes == ()
+        parser.read_config(bundle / "configs" / file)
+        parser.update({"bundle_root": str(bundle), **changes})
+        return parser
+
+    train = config("train.yaml")
+    random = train["train#random_transforms"]
+    flips = tuple(t["spatial_axis"] for t in random if t["_target_"] == "RandFlipd")
+    for parser in (train, config("inference.yaml")):
+        assert parser.get_parsed_content("inferer").mirror_axes == flips
+    unflipped = config("train.yaml", flip_probability=0.0)
+    assert unflipped.get_parsed_content("inferer").mirror_axes == ()
 
 
 @pytest.mark.parametrize("name", BUNDLES)
