@@ -19,6 +19,7 @@ from .inferer import ConceptInferer
 from .network import ConceptSegNet
 from .onnx_export import TextFreePath
 from .onnx_inferer import OnnxInferer, open_session
+from .state import read_state
 
 
 @dataclass
@@ -75,8 +76,7 @@ def load_network(parser: ConfigParser, weights: str | Path | None = None) -> Con
     if not path.is_file():
         raise FileNotFoundError(f"Expected weights at '{path}', got no file. Give --weights FILE.")
     network = parser.get_parsed_content("network_def")
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    network.load_state_dict(state.get("model", state))
+    network.load_state_dict(read_state(path))
     return network.eval()
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .prompts import CompactTextEncoder
+from .state import read_state
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,7 @@ def load_start_weights(
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"expected start_weights as a file of weights, got {path}")
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    state = dict(state.get("model", state))
+    state = read_state(path)
     known = tuple(network.keywords if keywords is None else keywords)
     own = network.state_dict()
     for name in _PER_LABEL:

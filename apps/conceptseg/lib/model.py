@@ -18,6 +18,7 @@ from conceptseg.guidance import PromptPlan, remarks_on_fit, restrict_to_prompt
 from conceptseg.inferer import EncodedImage, Prediction
 from conceptseg.network import ConceptSegNet
 from conceptseg.slices import RAS_DIRECTIONS
+from conceptseg.state import read_state
 from conceptseg.uncertainty import uncertainty
 
 from .bundle import Bundle
@@ -113,8 +114,7 @@ class ServedModel:
         """Load the weights file; a damaged one is refused as long as older weights are there."""
         try:
             network = self.bundle.build_network()
-            state = torch.load(self.weights, map_location="cpu", weights_only=True)
-            network.load_state_dict(state.get("model", state))
+            network.load_state_dict(read_state(self.weights))
         except Exception as error:
             if self._current is None:
                 raise ValueError(

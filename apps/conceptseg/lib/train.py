@@ -20,6 +20,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.async_tasks.utils import processes
 
 from conceptseg.atomic import atomic_path, write_text_atomic
+from conceptseg.state import read_state
 from conceptseg.training import CheckpointKeeper, set_epoch_length
 
 from .bundle import config_file, read_config
@@ -175,8 +176,7 @@ class TrainingTask(TrainTask):
             return None
         network = parser.get_parsed_content("network")
         fresh = copy.deepcopy(network.state_dict())
-        state = torch.load(self.model.weights, map_location="cpu", weights_only=True)
-        network.load_state_dict(state.get("model", state))
+        network.load_state_dict(read_state(self.model.weights))
         evaluator = parser.get_parsed_content("validate#evaluator")
         evaluator.run()
         before = float(evaluator.state.metrics[evaluator.state.key_metric_name])
