@@ -1,15 +1,18 @@
 """Small parts of the benchmark: step counts, plain targets, charts, calibration, CLIPSeg, timing."""
 
 import copy
+from itertools import count
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from benchmark_matrix import SMALL_CLIPSEG
+from ignite.engine import Engine
 from torch import nn
 
-from conceptseg.benchmark.budget import steps_of
+from conceptseg.benchmark import budget
+from conceptseg.benchmark.budget import StepTimer, steps_of
 from conceptseg.benchmark.charts import line_chart
 from conceptseg.benchmark.clipseg_baseline import TextPromptedClipSeg
 from conceptseg.benchmark.plain_targets import PlainTargetsd
@@ -28,6 +31,19 @@ def test_a_budget_is_divided_into_whole_steps():
     assert steps_of(320, 16, 8) == (2, 10)
     with pytest.raises(ValueError, match="at least one step of 16 images, got 15"):
         steps_of(15, 16, 5)
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(1, 10), (20, 40)])
+def test_steps_are_timed_for_the_seconds_and_ten_of_them_at_least(monkeypatch, seconds, steps):
+    clock = count(step=0.5)  # every step takes half a second
+    monkeypatch.setattr(budget, "train_clock", lambda device: next(clock))
+    engine = Engine(lambda engine, batch: None)
+    engine.state.device = torch.device("cpu")
+    timer = StepTimer(seconds)
+    timer.attach(engine)
+    engine.run(range(StepTimer.most_steps))
+    assert timer.seconds_per_step == 0.5
+    assert engine.state.iteration == 2 + steps  # the first two are not timed
 
 
 def test_plain_targets_hold_a_mask_per_label_and_pass_through_the_loss():

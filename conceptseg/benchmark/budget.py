@@ -10,7 +10,7 @@ from monai.engines import SupervisedEvaluator
 from monai.utils.enums import CommonKeys as Keys
 
 _WARM_STEPS = 2  # not timed: memory is allocated in the first
-_TIMED_STEPS = 10
+_TIMED_STEPS = 10  # at least
 
 
 def steps_of(images: float, images_per_step: int, validations: int) -> tuple[int, int]:
@@ -90,17 +90,29 @@ class ValidationCurve:
 
 
 class StepTimer:
-    """Handler that times the first steps of a throw-away run: `seconds_per_step`, loading included."""
+    """Handler that times the steps of a throw-away run and ends it: `seconds_per_step`, loading included.
 
-    steps = _WARM_STEPS + _TIMED_STEPS
+    Args:
+        seconds: so long it lasts, or ten timed steps if these take longer.
+    """
+
+    most_steps = 10_000
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
     def attach(self, engine: Engine) -> None:
         """Time `engine`."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._tick)
 
     def _tick(self, engine: Engine) -> None:
-        """Start after the warm steps, stop after the timed ones."""
-        if engine.state.iteration == _WARM_STEPS:
-            self._since = train_clock(engine.state.device)
-        if engine.state.iteration == self.steps:
-            self.seconds_per_step = (train_clock(engine.state.device) - self._since) / _TIMED_STEPS
+        """Start after the warm steps, end the run after the seconds."""
+        now = train_clock(engine.state.device)
+        timed = engine.state.iteration - _WARM_STEPS
+        if timed == 0:
+            self._since = now
+        if timed < _TIMED_STEPS:
+            return
+        self.seconds_per_step = (now - self._since) / timed
+        if now - self._since >= self.seconds:
+            engine.terminate()

@@ -22,13 +22,15 @@ from ..datalist_layouts import PATH_KEYS
 from ..errors import root_cause
 from ..evaluation import CaseTable
 from . import recipe
-from .budget import StepTimer, steps_of
+from .budget import steps_of
 from .matrix import Contestant, DataSet, Matrix, RunSpec
 from .records import CASES, MASKS, WEIGHTS, RunStore
 from .splits import make_split, nested_fraction
 from .testing import Tester, load_tester
 
 logger = logging.getLogger(__name__)
+
+TIMED_SHARE = 0.1  # of a budget in seconds: the steps are timed for so long beforehand
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,10 @@ class Run:
         return steps_of(images, each, self.data_set.validations)
 
     def _seconds_per_step(self) -> float:
-        """Time the first steps of a throw-away copy of the run."""
+        """Time a throw-away copy of the run for a share of its budget."""
         parser = self._prepared()
         recipe.share_cache(parser)
-        recipe.set_timing(parser, StepTimer.steps)
+        recipe.set_timing(parser, TIMED_SHARE * self.spec.amount)
         parser.get_parsed_content("initialize")
         parser.get_parsed_content("train#trainer").run()
         return parser.get_parsed_content(recipe.METER_ID).seconds_per_step

@@ -13,6 +13,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from ..training import set_epoch_length
+from .budget import StepTimer
 from .matrix import Contestant, DataSet, RunSpec
 
 _PROMPT_TRANSFORM = "conceptseg.transforms.ConceptPromptd"
@@ -153,11 +154,11 @@ def set_handlers(parser: ConfigParser) -> None:
         parser[section]["handlers"] = [{"_target_": target}, *kept]
 
 
-def set_timing(parser: ConfigParser, steps: int) -> None:
-    """Turn the config into a throw-away run of `steps` steps without validation or checkpoint."""
-    set_budget(parser, steps, 1)
+def set_timing(parser: ConfigParser, seconds: float) -> None:
+    """Turn the config into a throw-away run of so many seconds, without validation or checkpoint."""
+    set_budget(parser, StepTimer.most_steps, 1)
     schedule = [h for h in parser["train"]["handlers"] if _target(h) == "LrScheduleHandler"]
-    timer = {"_target_": "conceptseg.benchmark.budget.StepTimer"}
+    timer = {"_target_": "conceptseg.benchmark.budget.StepTimer", "seconds": seconds}
     parser["train"]["handlers"] = [timer, *schedule]
 
 
