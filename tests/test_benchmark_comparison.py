@@ -14,6 +14,7 @@ from conceptseg.benchmark.comparison import (
     read_groups,
 )
 from conceptseg.benchmark.records import RunStore
+from conceptseg.benchmark.tables import contestant_table
 
 
 def test_a_constant_difference_has_an_interval_without_width():
@@ -55,7 +56,7 @@ def test_only_common_seeds_and_cases_are_compared():
         paired_bootstrap(np.zeros((1, 2)), np.zeros((1, 3)))
 
 
-def record(store, contestant, seed, dice, ours=False, fold=None):
+def record(store, contestant, seed, dice, ours=False, fold=None, condition="text_free"):
     """Write one run: case -> condition -> Dice, or Dice of both labels."""
     key = f"photos/{contestant}/seed{seed}fold{fold}"
     entry = {
@@ -65,7 +66,7 @@ def record(store, contestant, seed, dice, ours=False, fold=None):
         "contestant": contestant,
         "title": contestant,
         "ours": ours,
-        "condition": "text_free",
+        "condition": condition,
         "seed": seed,
         "fold": fold,
         "budget": "images",
@@ -101,6 +102,24 @@ def test_runs_are_grouped_with_folds_joined_and_the_best_baseline_found(tmp_path
     assert group.compare(ours, strong).mean == pytest.approx(0.1)
     assert strong.case_means() == pytest.approx({"a": 0.5, "b": 0.7})
     assert mean_curve(ours.records) == [(5, 0.5)]
+
+
+def test_a_trial_is_compared_with_what_it_changes_and_an_oracle_is_no_baseline(tmp_path):
+    store = RunStore(tmp_path)
+    told = {"a": {"text_guided_oracle": [0.9]}}
+    record(store, "told", 0, told, condition="text_guided_oracle")
+    record(store, "ours", 0, {"a": {"text_free": [0.6]}}, True)
+    record(store, "ours@started", 0, {"a": {"text_free": [0.7]}}, True)
+    (group,) = read_groups(store)
+    assert group.best_baseline() is None
+    rows = {row[0]: row[6] for row in contestant_table(group)[1]}
+    assert rows["ours"] == rows["told"] == ""
+    assert rows["ours@started"] == "+0.100 [+0.100, +0.100] to ours"
+    record(store, "net", 0, {"a": {"text_free": [0.5]}})
+    (group,) = read_groups(store)
+    rows = {row[0]: row[6] for row in contestant_table(group)[1]}
+    assert rows["net"] == "best baseline" and rows["ours"].startswith("+0.100")
+    assert rows["ours@started"].endswith("to ours")
 
 
 def test_labels_are_averaged_within_a_case(tmp_path):

@@ -120,9 +120,18 @@ class Group:
         return f"{self.data_set}, {100 * self.fraction:g} % of the data, {self.amount:g} {unit}"
 
     def best_baseline(self) -> Entry | None:
-        """The contestant with the highest mean Dice that is not ours; None without any."""
-        others = [e for e in self.entries.values() if not e.ours and not math.isnan(e.mean())]
+        """The contestant with the highest mean Dice that is neither ours nor told the reference; None without any."""
+        others = [
+            e
+            for e in self.entries.values()
+            if not (e.ours or "oracle" in e.condition or math.isnan(e.mean()))
+        ]
         return max(others, key=Entry.mean) if others else None
+
+    def reference(self, entry: Entry) -> Entry | None:
+        """What `entry` is compared with: a trial with the contestant it changes, others with the best baseline."""
+        changed = self.entries.get(entry.name.partition("@")[0])
+        return self.best_baseline() if changed is None or changed is entry else changed
 
     def compare(self, entry: Entry, other: Entry) -> Interval | None:
         """`entry` minus `other` on their common seeds and cases; None without any."""

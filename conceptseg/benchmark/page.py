@@ -27,7 +27,8 @@ HTML, MARKDOWN = "report.html", "report.md"
 _HOW = (
     "Every contestant had the same images, split, resolution, augmentation, seeds and budget; the "
     "checkpoint was chosen on selection cases of the training pool, and every test case was judged "
-    "once. The difference is a paired bootstrap over seeds and cases (95 %). Conditions called oracle "
+    "once. The difference to the best baseline, or of a trial to the contestant it changes, is a paired "
+    "bootstrap over seeds and cases (95 %). Conditions called oracle "
     "are told what was measured on the reference mask: analysis, not a result to expect in use."
 )
 

@@ -29,12 +29,15 @@ _DROPPED_HANDLERS = (
 )
 METER_ID, CURVE_ID = "train#handlers#0", "validate#handlers#0"
 # modules whose code decides what any network learns, a plain one, and one with concepts
-_SHARED_CODE = ("copy_paste", "negatives", "random_pair", "slices", "inferer")
+_SHARED_CODE = (
+    *("copy_paste", "negatives", "random_pair", "slices"),
+    *("engines", "inferer", "losses", "training"),
+)
 _PLAIN_CODE = (*_SHARED_CODE, "plain")
 _CODE = (
     *_SHARED_CODE,
-    *("backbones", "decoder", "distillation", "engines", "losses", "network", "prompts", "readout"),
-    *("training", "transforms", "concepts/measured", "concepts/sentences"),
+    *("backbones", "blocks", "decoder", "distillation", "network", "prompts", "readout"),
+    *("transforms", "concepts/measured", "concepts/sentences"),
 )
 
 

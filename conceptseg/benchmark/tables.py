@@ -38,12 +38,12 @@ def contestant_table(group: Group, speed: dict | None = None) -> tuple[list[str]
     """
     best = group.best_baseline()
     header = ["Contestant", "Condition", "Dice, mean (range over seeds)", "Seeds", "IoU", "HD95"]
-    header += ["Difference to best baseline [95 %]", "Parameters", "Images seen", "Training CPU s"]
+    header += ["Difference [95 %]", "Parameters", "Images seen", "Training CPU s"]
     header += ["Inference / UNet"] if speed else []
     rows = []
     for entry in sorted(group.entries.values(), key=lambda e: -e.mean()):
         metric = "hd95_mm" if "hd95_mm" in entry.scores else "hd95_px"
-        compared = best is not None and entry is not best
+        other = group.reference(entry)
         row = [
             entry.title,
             entry.condition.replace("_", " "),
@@ -51,7 +51,7 @@ def contestant_table(group: Group, speed: dict | None = None) -> tuple[list[str]
             str(len(entry.seeds)),
             points(entry.mean("iou")),
             f"{entry.mean(metric):.2f} {metric[-2:]}",
-            interval(group.compare(entry, best)) if compared else "best baseline",
+            _compared(group, entry, best, other),
             f"{entry.averaged('parameters') / 1e6:.2f} M",
             f"{entry.averaged('images_seen'):,.0f}",
             f"{entry.averaged('train_seconds'):.0f}",
@@ -61,6 +61,15 @@ def contestant_table(group: Group, speed: dict | None = None) -> tuple[list[str]
             row.append("" if ratio is None else f"{ratio:.2f}")
         rows.append(row)
     return header, rows
+
+
+def _compared(group: Group, entry: Entry, best: Entry | None, other: Entry | None) -> str:
+    """Difference to what the entry is compared with, named where that is not the best baseline."""
+    if entry is best:
+        return "best baseline"
+    if other is None:
+        return ""
+    return interval(group.compare(entry, other)) + ("" if other is best else f" to {other.title}")
 
 
 def condition_table(entry: Entry) -> tuple[list[str], list[list[str]]]:
