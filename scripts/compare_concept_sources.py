@@ -6,7 +6,8 @@ Every run is written to the results as it ends; a stopped comparison goes on whe
 
 Arms: *measured* (on the augmented label), *model* (the table's words alone, places moved with the
 augmentation), *fused* (measured, with the table's colour). The three differ in nothing else: prompts for a
-part of a label or for an empty place, which speak of the mask in any case, are switched off in all.
+part of a label or for an empty place, which speak of the mask in any case, and copied objects, of which a
+table knows nothing, are switched off in all.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def train(options: argparse.Namespace, concepts: Path, arm: str, seed: int) -> d
         "max_epochs": options.epochs,
         "image_size": options.image_size,
         "val_interval": max(1, options.epochs // 4),
+        "copy_probability": 0,
         "network_def#backbone#feature_channels": channels,
         "network_def#decoder#feature_channels": channels,
         **{

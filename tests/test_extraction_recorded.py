@@ -117,6 +117,14 @@ def test_what_a_crop_makes_untrue_is_left_out(photos):
     assert say(photos, gone, "moved")[0].number == 0
 
 
+def test_what_a_copied_object_makes_untrue_is_left_out(photos):
+    data = load(photos)
+    mask = np.asarray(data["label"])
+    twice = {**data, "label": np.maximum(mask, mask[:, ::-1])}  # another disc on the other side
+    concepts, descriptors = say(photos, twice, "moved")
+    assert concepts == Concepts(keyword="polyp") and descriptors == {}
+
+
 def test_a_place_that_has_left_the_image_is_not_said(photos):
     image = load(photos)["image"]
     assert moved_location("top left", image, PHOTO) == "top left"

@@ -19,6 +19,7 @@ from .store import Described, load_concepts
 GEOMETRY = ("number", "location", "shape", "size", "level", "laterality", "intensity")
 OF_THE_WHOLE = ("number", "shape", "size", "color", "intensity")  # untrue of what a crop leaves
 KEPT_SHARE = 0.9  # of the mask; below it the rest is no longer what was described
+GROWN_SHARE = 1.1  # above it another object was copied into the image
 
 
 class RecordedConcepts:
@@ -27,8 +28,8 @@ class RecordedConcepts:
     *remeasured* (for fused descriptions): what the mask tells is measured on the augmented mask; colour
     and descriptors come from the file. *moved* (for descriptions by a model alone): everything comes from
     the file; the location follows the affine of the image's transforms and is left out where it moves
-    out of sight; what a crop makes untrue is left out. Slices of a volume are always remeasured, because
-    the file describes the volume.
+    out of sight; what a crop or a copied object makes untrue is left out. Slices of a volume are always
+    remeasured, because the file describes the volume.
 
     Args:
         path: concept file.
@@ -110,7 +111,10 @@ class RecordedConcepts:
         changes: dict[str, Any] = {}
         if concepts.location is not None:
             changes["location"] = moved_location(concepts.location, original, directions)
-        if found.fraction and kept_share(found.fraction, mask, original) < KEPT_SHARE:
+        kept = kept_share(found.fraction, mask, original) if found.fraction else 1.0
+        if kept > GROWN_SHARE:
+            changes["location"] = None
+        if not KEPT_SHARE <= kept <= GROWN_SHARE:
             changes |= dict.fromkeys(OF_THE_WHOLE)
             return concepts.model_copy(update=changes), {}
         return concepts.model_copy(update=changes), said.descriptors()
@@ -150,7 +154,7 @@ def moved_location(word: str, original: MetaTensor, directions: Sequence[str]) -
 
 
 def kept_share(fraction: float, mask: np.ndarray, original: MetaTensor) -> float:
-    """Share of the described object that is still in the image.
+    """Share of the described object that is still in the image; above 1 where another was copied into it.
 
     Args:
         fraction: share of the file's image that the object covered.
