@@ -20,6 +20,7 @@ from conceptseg.clipseg import (
     load_pretrained_clipseg,
 )
 from conceptseg.clipseg.backbone import NORMALIZATIONS
+from conceptseg.network import ConceptSegNet
 
 LETTERS = sorted(ByteLevel.alphabet())
 VOCABULARY = [
@@ -446,9 +447,8 @@ def test_loading_names_what_is_wrong(tmp_path):
 
 
 def test_the_whole_network_takes_a_training_step_and_predicts(tokenizer_folder):
-    network = pytest.importorskip("conceptseg.network")
     torch.manual_seed(0)
-    net = network.ConceptSegNet(
+    net = ConceptSegNet(
         keywords=["polyp", "fold"],
         backbone=ClipSegBackbone(TINY, STEM),
         text_encoder=ClipSegTextEncoder(TINY, tokenizer_folder),
