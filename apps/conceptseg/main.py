@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from lib.batch import ResumableBatch
 from lib.bundle import BUNDLES_DIR, Bundle, find_bundles
+from lib.conf import warn_of_unknown
 from lib.desk import desk_of
 from lib.dicomweb import StudiesServer, install_segment_names
 from lib.infer import AutomaticTask, InteractiveTask
-from lib.model import ServedModel
+from lib.model import ServedModel, load_all
 from lib.options import read_flag
 from lib.problems import bad_request, unknown_name
 from lib.rounds_route import install_rounds_page
@@ -50,6 +51,8 @@ class ConceptSegApp(MONAILabelApp):
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        warn_of_unknown(conf)
+        self._preload = read_flag("preload", conf.get("preload", True))
         model_dir = Path(conf.get("model_dir") or Path(app_dir) / "model")
         folders = [Path(conf["bundles_dir"])] if conf.get("bundles_dir") else []
         paths = find_bundles(conf.get("bundles") or "", [*folders, model_dir, BUNDLES_DIR])
@@ -186,9 +189,5 @@ class ConceptSegApp(MONAILabelApp):
         is_folder = not self.studies.startswith(("http://", "https://"))
         if read_flag("score_images", self.conf.get("score_images", is_folder)):
             self.desk.scores.start(self.datastore())
-        if str(self.conf.get("preload", "true")).lower() != "false":
-            for name, model in self.served.items():
-                if model.is_valid():
-                    model.network()
-                else:
-                    logger.warning("'%s' has no weights yet: train it from a client", name)
+        if self._preload:
+            load_all(self.served)

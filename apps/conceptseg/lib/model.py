@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -113,18 +113,32 @@ class ServedModel:
     def _load(self, version: str) -> tuple[str, ConceptSegNet]:
         """Load the weights file; a damaged one is refused as long as older weights are there."""
         try:
-            network = self.bundle.build_network()
-            network.load_state_dict(read_state(self.weights))
-        except Exception as error:
+            network = self.read_weights()
+        except ValueError:
             if self._current is None:
-                raise ValueError(
-                    f"Expected weights that fit '{self.bundle.name}' in '{self.weights}', got"
-                    f" {type(error).__name__}. Restore the file or train again."
-                ) from error
+                raise
             logger.error("'%s' is not usable, older weights go on", self.weights, exc_info=True)
             return self._current
         logger.info("loaded '%s' (version %s)", self.weights, version)
         return version, network.to(self.device).eval()
+
+    def read_weights(self) -> ConceptSegNet:
+        """A new network with the weights of the file, on the CPU.
+
+        Raises:
+            ValueError: the file is damaged, or holds the weights of another network.
+        """
+        file = self.weights
+        try:
+            network = self.bundle.build_network()
+            network.load_state_dict(read_state(file))
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"Expected weights that fit '{self.bundle.name}' in '{file}', got"
+                f" {type(error).__name__} ({reason}). Restore the file or train again."
+            ) from error
+        return network
 
     def case(self, path: str) -> tuple[Case, bool]:
         """The encoded image at `path`, and whether it was at hand.
@@ -209,6 +223,18 @@ class ServedModel:
         """(4, 4) matrix from voxel indices of the image file to those of the network's grid."""
         original = np.asarray(case.image.meta["original_affine"], dtype=np.float64)
         return np.linalg.solve(np.asarray(case.image.affine, dtype=np.float64), original)
+
+
+def load_all(served: Mapping[str, ServedModel]) -> None:
+    """Load the weights of every bundle; one whose weights do not fit leaves the others served."""
+    for name, model in served.items():
+        if not model.is_valid():
+            logger.warning("'%s' has no weights yet: train it from a client", name)
+            continue
+        try:
+            model.network()
+        except Exception as error:
+            logger.error("'%s' cannot answer until its weights are replaced: %s", name, error)
 
 
 def _root_of(error: BaseException) -> Exception:

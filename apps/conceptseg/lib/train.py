@@ -20,7 +20,6 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.async_tasks.utils import processes
 
 from conceptseg.atomic import atomic_path, write_text_atomic
-from conceptseg.state import read_state
 from conceptseg.training import CheckpointKeeper, set_epoch_length
 
 from .bundle import config_file, read_config
@@ -127,10 +126,11 @@ class TrainingTask(TrainTask):
         write_text_atomic(run_dir / "concepts.json", json.dumps(concepts, indent=1) + "\n")
         parser = self._parser(run_dir, _epochs(request))
         pretrained = read_flag("pretrained", request.get("pretrained", True))
-        if not (pretrained and self.model.is_valid()):
+        served = self._served_state()
+        if not pretrained or served is None:
             _make_more_steps(parser)
         parser.get_parsed_content("initialize", default=None)
-        before = self._start_weights(parser, pretrained)
+        before = self._start_weights(parser, served, pretrained)
         stats = {
             "start_ts": int(started),
             "total_epochs": _epochs(request),
@@ -170,13 +170,26 @@ class TrainingTask(TrainTask):
         )
         return parser
 
-    def _start_weights(self, parser: ConfigParser, pretrained: bool) -> float | None:
-        """Validation Dice of the weights served now (None without); they stay loaded if wanted."""
+    def _served_state(self) -> dict[str, torch.Tensor] | None:
+        """State of the weights served now; None without any, and when they do not fit the bundle."""
         if not self.model.is_valid():
+            return None
+        try:
+            return self.model.read_weights().state_dict()
+        except ValueError as error:  # as after a change of the labels or of the network
+            logger.warning("the training starts from fresh weights: %s", error)
+            return None
+
+    @staticmethod
+    def _start_weights(
+        parser: ConfigParser, served: Mapping[str, torch.Tensor] | None, pretrained: bool
+    ) -> float | None:
+        """Validation Dice of the weights served now (None without); they stay loaded if wanted."""
+        if served is None:
             return None
         network = parser.get_parsed_content("network")
         fresh = copy.deepcopy(network.state_dict())
-        network.load_state_dict(read_state(self.model.weights))
+        network.load_state_dict(served)
         evaluator = parser.get_parsed_content("validate#evaluator")
         evaluator.run()
         before = float(evaluator.state.metrics[evaluator.state.key_metric_name])

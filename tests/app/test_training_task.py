@@ -1,0 +1,64 @@
+"""Training from saved labels inside this process: what becomes of unfitting weights, and the statistics."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from lib.bundle import Bundle
+from lib.model import ServedModel
+from lib.store import StudiesFolder
+from lib.train import TrainingTask
+from PIL import Image
+from small_bundles import small_bundle
+
+NAME = "polyp_endoscopy_segmentation"
+EPOCHS = 1
+
+
+@pytest.fixture
+def task(repository, tmp_path) -> TrainingTask:
+    """The training task of a small bundle that has no weights yet."""
+    bundle = small_bundle(
+        repository / "bundles" / NAME, tmp_path / NAME, {"image_size": 64, "batch_size": 2}
+    )
+    return TrainingTask(ServedModel(Bundle(bundle), tmp_path / "weights"))
+
+
+@pytest.fixture
+def studies(photos, tmp_path) -> StudiesFolder:
+    """A folder of three photographs with final labels."""
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    masks = {}
+    for seed in range(3):
+        image, masks[f"case_{seed}"] = photos(seed)
+        Image.fromarray(image).save(folder / f"case_{seed}.png")
+    store = StudiesFolder(str(folder), extensions=["*.png"])
+    for name, mask in masks.items():
+        Image.fromarray(mask).save(tmp_path / f"{name}.png")
+        store.save_label(name, str(tmp_path / f"{name}.png"), "final", {})
+    return store
+
+
+def put_weights_of_another_network(task: TrainingTask) -> Path:
+    """Weights that a bundle with other layers left behind."""
+    path = task.model.weights_dir / "model.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(torch.nn.Linear(2, 2).state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_training_replaces_weights_that_do_not_fit_and_keeps_their_file(
+    task, studies, caplog, pretrained
+):
+    path = put_weights_of_another_network(task)
+    unfitting = path.read_bytes()
+    stats = task({"max_epochs": EPOCHS, "pretrained": pretrained}, studies)
+    assert stats["published"] and stats["metric_before"] is None
+    assert any(str(path) in r.getMessage() and r.levelname == "WARNING" for r in caplog.records)
+    (kept,) = (path.parent / "history").iterdir()
+    assert kept.read_bytes() == unfitting
+    task.model.network()  # what was trained can be served
+    assert json.loads(task.stats_file.read_text())["published"]
