@@ -56,7 +56,7 @@ def evaluate_case(
         ValueError: shapes that do not fit each other, ``keywords`` or ``spacing``, or values that
             are no label number.
     """
-    pred, label = _as_array(pred), _as_array(label)
+    pred, label = as_array(pred), as_array(label)
     rank = _spatial_rank(label, len(keywords), spacing)
     pred_masks = split_labels(pred, len(keywords), rank, "prediction")
     label_masks = split_labels(label, len(keywords), rank, "reference")
@@ -71,7 +71,7 @@ def evaluate_case(
     ]
 
 
-def _as_array(array: np.ndarray | torch.Tensor) -> np.ndarray:
+def as_array(array: np.ndarray | torch.Tensor) -> np.ndarray:
     """Give ``array`` as a NumPy array on the CPU."""
     return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from .atomic import atomic_path
-from .evaluation import split_labels
+from .evaluation import as_array, split_labels
 
 # Okabe and Ito, "Color Universal Design" (2008): told apart with every kind of colour blindness.
 PALETTE = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
@@ -98,7 +98,7 @@ def overlay_image(
     Raises:
         ValueError: shapes or axes that do not fit each other.
     """
-    image, pred = np.asarray(image), np.asarray(pred)
+    image, pred = as_array(image), as_array(pred)
     rank = image.ndim - 1
     axes = tuple(axes) if axes else {2: PICTURE_AXES, 3: VOLUME_AXES}.get(rank, ())
     spacing = tuple(spacing) if spacing else (1.0,) * rank
@@ -114,7 +114,7 @@ def overlay_image(
         )
     masks = [split_labels(pred, len(keywords), rank, "prediction")]
     if label is not None:
-        masks.append(split_labels(np.asarray(label), len(keywords), rank, "reference"))
+        masks.append(split_labels(as_array(label), len(keywords), rank, "reference"))
     if any(mask.shape[1:] != image.shape[1:] for mask in masks):
         raise ValueError(
             f"Expected masks of the image's size {image.shape[1:]}, got "

@@ -18,7 +18,7 @@ from monai.utils.enums import CommonKeys as Keys
 from .atomic import write_text_atomic
 from .concept_dice import describe_reference
 from .concepts import ATTRIBUTES, Concepts, concepts_to_sentence
-from .evaluation import CaseTable, evaluate_case
+from .evaluation import CaseTable, as_array, evaluate_case
 from .image_formats import case_name
 from .overlay import overlay_image, overlay_png, png_bytes
 from .report import write_report
@@ -32,7 +32,7 @@ def directions_of(image: Any) -> tuple[str, ...]:
     """Directions in which the indices of `image` (C, *spatial) grow: photograph or volume."""
     if image.ndim == 3:
         return PHOTO_DIRECTIONS
-    affine = np.asarray(getattr(image, "affine", np.eye(4)))
+    affine = as_array(getattr(image, "affine", np.eye(4)))
     words = []
     for column in range(3):
         main = int(np.argmax(np.abs(affine[:3, column])))
@@ -113,7 +113,7 @@ class PredictionSummary:
         name = path.name.removesuffix(".nii.gz").removesuffix(path.suffix)
         overlay_png(
             image,
-            pred[0].numpy().astype(np.uint8),
+            as_array(pred[0]).astype(np.uint8),
             path.with_name(f"{name}_overlay.png"),
             keywords=self.keywords,
             axes=directions_of(image),
@@ -185,12 +185,12 @@ class EvaluationReport:
         for item in engine.state.output:
             image, label = item[Keys.IMAGE], item[Keys.LABEL]
             case = case_name(image.meta["filename_or_obj"])
-            kept = {"image": image.cpu(), "label": label[0].cpu().numpy().astype(np.uint8)}
+            kept = {"image": image.cpu(), "label": as_array(label[0]).astype(np.uint8)}
             described = describe_reference(
-                kept["image"].numpy(), kept["label"], len(self.keywords), directions_of(image)
+                as_array(image), kept["label"], len(self.keywords), directions_of(image)
             )
             for name in self.conditions:
-                pred = item[name][0].cpu().numpy().astype(np.uint8)
+                pred = as_array(item[name][0]).astype(np.uint8)
                 kept[name] = pred
                 rows = evaluate_case(pred, kept["label"], self.keywords, spacing_of(image))
                 rows = [row | concepts for row, concepts in zip(rows, described, strict=True)]
