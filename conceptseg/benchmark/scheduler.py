@@ -56,7 +56,9 @@ def run_missing(
     stale = sum(state == "stale" for state in states.values())
     if stale and "stale" not in repeat:
         logger.warning(
-            "%d runs are recorded with another recipe; --repeat stale repeats them", stale
+            "%d runs are recorded with another recipe: give each matrix an --output_dir of its"
+            " own, or repeat them with --repeat stale",
+            stale,
         )
     store = RunStore(places.output_dir)
     logger.info("%d of %d runs to do", len(todo), len(states))
