@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import nn
 
 from .atomic import atomic_path
+from .resuming import describe_changes, restore_optimizer, restore_schedule
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class CheckpointKeeper:
     `best_path` holds the network's weights alone, as bundles want it. `last_path` holds all that a resumed run
     needs to go on as if it had not been stopped: network, optimizer, schedule, position, best score
     so far, validations without progress and random states. Both are written atomically, by rank 0.
+    Epochs, learning rate and weight decay are those of the resumed run's config.
 
     Args:
         network: the trained network (wrapped for several GPUs or not).
@@ -49,6 +52,7 @@ class CheckpointKeeper:
         patience: validations without progress after which training stops; 0: never.
         resume: go on from `last_path` if it exists; otherwise an existing one is an error.
         judge_start: validate before the first epoch, so that the best is never worse than the start.
+        recipe: plain values that decide the result, kept in `last_path`; a run resumed with others warns.
     """
 
     def __init__(
@@ -62,8 +66,10 @@ class CheckpointKeeper:
         patience: int = 0,
         resume: bool = True,
         judge_start: bool = False,
+        recipe: Mapping[str, Any] | None = None,
     ) -> None:
         self.parts = {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
+        self.recipe = dict(recipe or {})
         self.network = getattr(network, "module", network)
         self.evaluator = evaluator
         self.best_path = Path(best_path)
@@ -93,8 +99,14 @@ class CheckpointKeeper:
                 " set resume to true, or choose another output_dir"
             )
         saved = torch.load(self.last_path, map_location="cpu", weights_only=False)
+        self._restore_network(saved["network"])
+        self._restore_position(engine, saved)
+        self._tell(engine, saved.get("recipe", {}))
+
+    def _restore_network(self, weights: dict[str, Any]) -> None:
+        """Load the weights, unless they are of another form of the network."""
         own = {id(parameter) for parameter in self.network.parameters()}
-        self.network.load_state_dict(saved["network"])
+        self.network.load_state_dict(weights)
         if own != {id(parameter) for parameter in self.network.parameters()}:
             # it took the form of the weights, and the optimizer would train parts that it no longer has
             raise ValueError(
@@ -102,11 +114,18 @@ class CheckpointKeeper:
                 " start from its best weights (start_weights) in another output_dir, or give the recipe"
                 " that the run began with"
             )
-        for name, part in self.parts.items():
-            part.load_state_dict(saved[name])
+
+    def _restore_position(self, engine: Engine, saved: dict[str, Any]) -> None:
+        """Go to the epoch that `saved` had reached, with the moments, scores and random states of then."""
         self.state = saved["state"]
         engine.state.epoch = saved["epoch"]
-        engine.state.iteration = saved["iteration"]
+        # an epoch may have another length than then
+        engine.state.iteration = saved["epoch"] * engine.state.epoch_length
+        schedule = saved["lr_scheduler"]
+        per_iteration = schedule["last_epoch"] == saved["iteration"]
+        step = engine.state.iteration if per_iteration else schedule["last_epoch"]
+        restore_optimizer(self.parts["optimizer"], saved["optimizer"])
+        restore_schedule(self.parts["lr_scheduler"], schedule, step)
         random.setstate(saved["random"][0])
         np.random.set_state(saved["random"][1])
         torch.set_rng_state(saved["random"][2])
@@ -114,7 +133,41 @@ class CheckpointKeeper:
         if isinstance(loader, DataLoader) and loader.num_workers == 0:
             # its transforms draw from states of their own, which would start again as in epoch 1
             set_rnd(loader.dataset, torch.initial_seed() + saved["epoch"])
-        logger.info("resumed %s after epoch %d", self.last_path, saved["epoch"])
+
+    def _tell(self, engine: Engine, recipe: Mapping[str, Any]) -> None:
+        """Say how training goes on, or why it does not and what to do."""
+        epoch, waited = engine.state.epoch, self.state["waited"]
+        changes = describe_changes(recipe, self.recipe)
+        if changes:
+            logger.warning(
+                "%s was begun with another recipe: %s; to train this one alone, choose another output_dir",
+                self.last_path,
+                changes,
+            )
+        if epoch >= engine.state.max_epochs:
+            logger.warning(
+                "nothing to train: %s has all %d epochs; raise max_epochs (now %d) to go on, or choose"
+                " another output_dir to train anew",
+                self.last_path,
+                epoch,
+                engine.state.max_epochs,
+            )
+        elif self.patience and waited >= self.patience:
+            logger.warning(
+                "nothing to train: %s stopped early after epoch %d, no better validation in %d; raise"
+                " patience (0: never stop early) to go on, or choose another output_dir to train anew",
+                self.last_path,
+                epoch,
+                waited,
+            )
+            engine.terminate()
+        else:
+            logger.info(
+                "training goes on from epoch %d of %d, resumed from %s",
+                epoch + 1,
+                engine.state.max_epochs,
+                self.last_path,
+            )
 
     def _after_epoch(self, engine: Engine) -> None:
         """Judge a new validation, save, stop early."""
@@ -154,6 +207,7 @@ class CheckpointKeeper:
         content = {name: part.state_dict() for name, part in self.parts.items()}
         content |= {
             "network": self.network.state_dict(),
+            "recipe": self.recipe,
             "state": self.state,
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
