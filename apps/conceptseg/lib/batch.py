@@ -11,10 +11,10 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferImageType, BatchIn
 from monailabel.utils.others.generic import remove_file
 
 from .model import ServedModel
+from .naming import trained_model
 from .options import read_flag
 from .problems import bad_request
 from .store import check_tag
-from .strategies import choose_model
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class ResumableBatch(BatchInferTask):
 
     def __call__(self, request: Mapping[str, Any], datastore, infer: Callable) -> dict[str, Any]:
         """Image name -> "done", "skipped" or the error."""
-        model = choose_model(self.served, request.get("model"))
+        model = trained_model(self.served, request.get("model"))
         tag = request.get("label_tag") or DefaultLabelTag.ORIGINAL
         overwrite = read_flag("overwrite", request.get("overwrite", False))
         images = sorted(self.get_images(request, datastore))

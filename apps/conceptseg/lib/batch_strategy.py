@@ -38,6 +38,10 @@ class BatchStrategy(Strategy):
         self.desk = desk
         self.file = desk.folder / "batches" / f"{picking.name}.json"
 
+    def options(self) -> dict[str, Any]:
+        """For the clients."""
+        return {"batch": DEFAULT_BATCH, "model": list(self.desk.served)}
+
     def __call__(self, request: Mapping[str, Any], datastore) -> dict[str, Any] | None:
         """The next image of the batch and why it was picked; None when no image is left."""
         count = _batch(request.get("batch", DEFAULT_BATCH))

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse
 
 from . import login
 from .batch import check_batch
+from .naming import trained_model
 from .problems import bad_request, unknown_name
 from .store import check_id, check_tag
 
@@ -115,6 +116,8 @@ class Gate(BaseHTTPMiddleware):
         app = self.instance()
         if path.startswith("/batch"):
             check_batch(params or {})
+            if match is not None:  # told now: a batch in the background tells nobody
+                trained_model(app.served, match.group(2))
         if match is None:
             names = list(app._trainers) if path.rstrip("/") == "/train" else []
         else:

@@ -7,7 +7,7 @@ from typing import Any
 
 from monailabel.interfaces.tasks.strategy import Strategy
 
-from .batch_strategy import DEFAULT_BATCH, BatchStrategy
+from .batch_strategy import BatchStrategy
 from .desk import ANONYMOUS, Desk
 
 
@@ -31,7 +31,8 @@ class LeasedStrategy(Strategy):
 
     Args:
         name: in the record.
-        inner: chooses.
+        inner: chooses. Its `prepare`, if it has one, is called first and may take long; its
+            `options`, if it has any, are offered to the clients.
         desk: keeps the leases.
     """
 
@@ -43,22 +44,21 @@ class LeasedStrategy(Strategy):
 
     def info(self) -> dict[str, Any]:
         """Description, options for the clients, and how many images are scored."""
-        config: dict[str, Any] = {"concepts": ""}
-        if not isinstance(self.inner, BatchStrategy):
-            return {"description": self.description, "config": config}
-        config |= {"batch": DEFAULT_BATCH, "model": list(self.desk.served)}
-        scored = {name: self.desk.scores.progress(name) for name in self.desk.served}
-        return {"description": self.description, "config": config, "scored": scored}
+        options = self.inner.options() if hasattr(self.inner, "options") else {}
+        info = {"description": self.description, "config": {"concepts": "", **options}}
+        if isinstance(self.inner, BatchStrategy):
+            info["scored"] = {n: self.desk.scores.progress(n) for n in self.desk.served}
+        return info
 
     def __call__(self, request: Mapping[str, Any], datastore) -> dict[str, Any] | None:
         """The next image for the request's client; None when all are labelled or in other hands."""
         client = str(request.get("client_id") or ANONYMOUS)
         remark = self.desk.correct(request, datastore, client)
+        if hasattr(self.inner, "prepare"):  # others are served meanwhile
+            free = self._free_for(client, request, datastore)
+            self.inner.prepare(request, Offered(datastore, free))
         with self.desk.lock:
-            unlabelled = datastore.get_unlabeled_images(
-                request.get("label_tag"), request.get("labels")
-            )
-            free = self.desk.leases.free_for(client, unlabelled)
+            free = self._free_for(client, request, datastore)
             result = self.inner(request, Offered(datastore, free)) if free else None
             if not result or not result.get("id"):
                 return None
@@ -75,3 +75,8 @@ class LeasedStrategy(Strategy):
         if remark:
             result["concepts_remark"] = remark
         return result
+
+    def _free_for(self, client: str, request: Mapping[str, Any], datastore) -> list[str]:
+        """Images that may be offered to a client now."""
+        unlabelled = datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels"))
+        return self.desk.leases.free_for(client, unlabelled)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .model import ServedModel
-from .problems import unknown_name
+from .problems import bad_request, unknown_name
 
 
 def choose_model(served: Mapping[str, ServedModel], name: Any) -> ServedModel:
@@ -17,3 +17,13 @@ def choose_model(served: Mapping[str, ServedModel], name: Any) -> ServedModel:
     if name not in served:
         raise unknown_name("model", name, served)
     return served[name]
+
+
+def trained_model(served: Mapping[str, ServedModel], name: Any) -> ServedModel:
+    """The model of a bundle by name, its weights loaded; error 400 where they are missing or do not fit."""
+    model = choose_model(served, name)
+    try:
+        model.network()
+    except (FileNotFoundError, ValueError) as error:
+        raise bad_request(str(error)) from error
+    return model

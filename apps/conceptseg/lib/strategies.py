@@ -19,7 +19,8 @@ from .batch_strategy import BatchStrategy
 from .desk import desk_of
 from .leased_strategy import LeasedStrategy
 from .model import ServedModel
-from .naming import choose_model
+from .naming import choose_model, trained_model
+from .options import first_of
 
 __all__ = ["STRATEGIES", "AnyImage", "MostUncertain", "choose_model", "score_image"]
 
@@ -46,8 +47,8 @@ class AnyImage(Random):
 class MostUncertain(Strategy):
     """The unlabelled image whose text-free mask is least certain.
 
-    Scores are the model's `uncertainty`, remembered per image and weights. Images that cannot be
-    scored within the time budget wait for the next call.
+    Scores are the model's `uncertainty`, remembered per image and weights. `prepare` computes them;
+    images for which its time budget is too short wait for the next one.
 
     Args:
         served: bundle name -> its model; the request's `model` chooses, else the first.
@@ -60,30 +61,56 @@ class MostUncertain(Strategy):
         self.served = served
         self.scores: dict[tuple[str, str, str], float] = {}
 
-    def __call__(self, request: Mapping[str, Any], datastore) -> dict[str, Any] | None:
-        """Name and score of the image; None when all are labelled."""
-        model = choose_model(self.served, request.get("model"))
+    def options(self) -> dict[str, Any]:
+        """For the clients."""
+        return {"model": list(self.served)}
+
+    def prepare(self, request: Mapping[str, Any], datastore) -> None:
+        """Score the unlabelled images, at least one, until the time is used up.
+
+        Raises:
+            HTTPException: 400 when the model has no usable weights.
+        """
+        model = self._model(request)
         version = model.version()
-        images = sorted(
-            datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels"))
-        )
-        start = time.monotonic()
-        scores: dict[str, float] = {}
-        for image in images:
+        start, any_scored = time.monotonic(), False
+        for image in _unlabelled(request, datastore):
             key = (model.bundle.name, version, image)
-            if key not in self.scores and scores and time.monotonic() - start > TIME_BUDGET_S:
-                continue
             if key not in self.scores:
+                if any_scored and time.monotonic() - start > TIME_BUDGET_S:
+                    return
                 score = score_image(model, datastore.get_image_uri(image))
                 if score is None:
                     continue
                 self.scores[key] = score
-            scores[image] = self.scores[key]
-        if not scores:
-            return {"id": images[0], "weight": 0} if images else None
-        chosen = max(sorted(scores), key=scores.__getitem__)
+            any_scored = True
+
+    def __call__(self, request: Mapping[str, Any], datastore) -> dict[str, Any] | None:
+        """Name and score of the image among those scored; None when all are labelled."""
+        model, images = self._model(request), _unlabelled(request, datastore)
+        if not images:
+            return None
+        name, version = model.bundle.name, model.version()
+        keys = {image: (name, version, image) for image in images}
+        scores = {image: self.scores[key] for image, key in keys.items() if key in self.scores}
+        chosen = max(scores, key=scores.__getitem__) if scores else images[0]
         logger.info("uncertainty: %s of %d scored of %d", chosen, len(scores), len(images))
-        return {"id": chosen, "weight": round(scores[chosen], 4), "scored": len(scores)}
+        return {
+            "id": chosen,
+            "weight": round(scores.get(chosen, 0), 4),
+            "scored": len(scores),
+            "model": name,
+            "model_version": version,
+        }
+
+    def _model(self, request: Mapping[str, Any]) -> ServedModel:
+        """The model a request names."""
+        return trained_model(self.served, first_of(request.get("model")))
+
+
+def _unlabelled(request: Mapping[str, Any], datastore) -> list[str]:
+    """Images without a label, sorted."""
+    return sorted(datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels")))
 
 
 def score_image(model: ServedModel, path: str) -> float | None:
