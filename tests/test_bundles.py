@@ -188,6 +188,22 @@ def test_images_are_mirrored_for_a_second_look_as_in_training(repository, name):
 
 
 @pytest.mark.parametrize("name", BUNDLES)
+def test_evaluation_cleans_masks_as_inference_does(repository, name):
+    configs = repository / "bundles" / name / "configs"
+    cleaning = []
+    for file, key in (("inference", "postprocessing#transforms"),) + (
+        ("evaluate", "validate#postprocessing#transforms"),
+    ):
+        parser = ConfigParser()
+        parser.read_config(str(configs / f"{file}.yaml"))
+        steps = [step for step in parser[key] if "Save" not in step["_target_"]]
+        steps = [{k: v for k, v in step.items() if k != "keys"} for step in steps]
+        discrete = [step["_target_"] for step in steps].index("AsDiscreted")
+        cleaning.append((steps[discrete:], parser.get("largest_part")))
+    assert cleaning[0] == cleaning[1]
+
+
+@pytest.mark.parametrize("name", BUNDLES)
 def test_several_processes_start_as_one_does(repository, name):
     configs = repository / "bundles" / name / "configs"
     one, several = ConfigParser(), ConfigParser()
@@ -195,6 +211,21 @@ def test_several_processes_start_as_one_does(repository, name):
     several.read_config([str(configs / "train.yaml"), str(configs / "multi_gpu_train.yaml")])
     for step in one["initialize"]:  # pre-trained weights were left out once
         assert step in several["initialize"]
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+@pytest.mark.parametrize("batch, batches", [(8, 1), (6, 1), (4, 1), (2, 3)])
+def test_a_rank_with_fewer_cases_than_a_batch_still_trains(
+    repository, name, batch, batches, tmp_path
+):
+    configs = repository / "bundles" / name / "configs"
+    parser = ConfigParser()
+    parser.read_config([str(configs / "train.yaml"), str(configs / "multi_gpu_train.yaml")])
+    parser["batch_volumes" if name == HIPPOCAMPUS else "batch_size"] = batch
+    parser["train#dataset"] = list(range(12))
+    parser["train#sampler#num_replicas"], parser["train#sampler#rank"] = 2, 1  # no process group
+    assert len(parser.get_parsed_content("train#sampler")) == 6
+    assert parser.get_parsed_content("train#epoch_length") == batches
 
 
 @pytest.mark.parametrize("name", BUNDLES)
@@ -441,14 +472,14 @@ def test_commands_work_from_any_directory_and_fail_with_a_sentence(trained, tmp_
 
 
 def test_two_cpu_ranks_train_with_torchrun(bundles, tmp_path):
-    data = write_volumes(tmp_path / "data", 8)
+    data = write_volumes(tmp_path / "data", 8)  # 1 to validate on, 5 to train on
     bundle = bundles / HIPPOCAMPUS
     configs = [str(bundle / "configs" / c) for c in ("train.yaml", "multi_gpu_train.yaml")]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1"]
     command += ["--nproc_per_node=2", "-m", "monai.bundle", "run", "--config_file", str(configs)]
     options = SMALL_HIPPOCAMPUS | {"bundle_root": str(bundle), "dataset_dir": str(data)}
     options |= {"output_dir": str(tmp_path / "out"), "ckpt_dir": str(tmp_path / "out")}
-    options |= {"val_fraction": 0.3}  # a validation case for each rank
+    options |= {"batch_volumes": 4}  # more than the cases of a rank
     for key, value in (options | {"max_epochs": 2}).items():
         command += [f"--{key}", str(value)]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
@@ -462,7 +493,8 @@ def test_two_cpu_ranks_train_with_torchrun(bundles, tmp_path):
         check=False,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    assert torch.load(tmp_path / "out" / "last.pt", weights_only=False)["epoch"] == 2
+    saved = torch.load(tmp_path / "out" / "last.pt", weights_only=False)
+    assert saved["epoch"] == saved["iteration"] == 2
     assert (tmp_path / "out" / "model.pt").exists()
 
 
