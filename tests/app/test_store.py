@@ -136,6 +136,45 @@ def test_uploaded_image_is_added_when_it_can_be_read(folder, tmp_path):
     assert "other" not in open_store(folder).list_images()
 
 
+def test_an_image_uploaded_under_a_taken_name_is_refused(folder, label, tmp_path):
+    store = open_store(folder)
+    store.save_label("case_0", label, "final", {"by": "one"})
+    before = (folder / "case_0.nii.gz").read_bytes()
+    nib.save(nib.Nifti1Image(np.full((4, 5, 3), 2.0), np.eye(4)), tmp_path / "voxels.nii.gz")
+    moved = np.eye(4)
+    moved[0, 3] = 1
+    nib.save(nib.Nifti1Image(np.ones((4, 5, 3)), moved), tmp_path / "moved.nii.gz")
+    nib.save(nib.Nifti1Image(np.ones((4, 5, 4)), np.eye(4)), tmp_path / "larger.nii")
+    for name in ("voxels.nii.gz", "moved.nii.gz", "larger.nii"):
+        with pytest.raises(HTTPException, match="another image of the studies has") as error:
+            store.add_image("case_0", str(tmp_path / name), {})
+        assert error.value.status_code == 400
+    assert (folder / "case_0.nii.gz").read_bytes() == before
+    assert not (folder / "case_0.nii").exists()
+    assert open_store(folder).get_label_info("case_0", "final")["by"] == "one"
+
+
+def test_the_same_image_uploaded_again_changes_nothing(folder, label, tmp_path):
+    store = open_store(folder)
+    store.save_label("case_0", label, "final", {"by": "one"})
+    before = store.json()["objects"]["case_0"]
+    rounded = np.eye(4) + 1e-6 * np.eye(4)[::-1]
+    nib.save(nib.Nifti1Image(np.ones((4, 5, 3), np.int16), rounded), tmp_path / "again.nii")
+    assert store.add_image("case_0", str(tmp_path / "again.nii"), {}) == "case_0"
+    assert open_store(folder).json()["objects"]["case_0"] == before
+    assert not (folder / "case_0.nii").exists()
+
+
+def test_a_file_that_is_not_listed_yet_is_not_replaced(folder, tmp_path):
+    store = open_store(folder)
+    nib.save(nib.Nifti1Image(np.ones((4, 5, 3)), np.eye(4)), folder / "late.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 3)), np.eye(4)), tmp_path / "new.nii.gz")
+    with pytest.raises(HTTPException, match="another image of the studies has"):
+        store.add_image("late", str(tmp_path / "new.nii.gz"), {})
+    assert store.add_image("late", str(folder / "late.nii.gz"), {}) == "late"
+    assert "late" in store.list_images()
+
+
 def test_archive_without_labels_is_refused(folder, label):
     store = open_store(folder)
     with pytest.raises(HTTPException, match="final label"):

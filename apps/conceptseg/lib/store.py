@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fastapi import HTTPException
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
@@ -31,6 +32,7 @@ EXTENSIONS = [
     for suffix in suffixes
     for written in (suffix, suffix.upper())
 ]
+MOVED_VOXELS = 0.1  # shift of a corner from which on two images are not the same
 _SAFE_ID = re.compile(r"[^/\\\x00]{1,255}")
 _SAFE_TAG = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -140,7 +142,11 @@ class StudiesFolder(CheckedLabels, LocalDatastore):
         return image_id
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        """Add an image that was sent to the server, after checking that it can be read."""
+        """Add an image that was sent to the server, after checking that it can be read.
+
+        An image of the studies is never replaced: the same one again changes nothing, another one
+        under its name is refused.
+        """
         own, extension = self._to_id(os.path.basename(image_filename))
         image_id = image_id or own
         check_id("image", image_id)
@@ -151,23 +157,63 @@ class StudiesFolder(CheckedLabels, LocalDatastore):
                 f" got '{extension}'; export it in one of these formats."
             )
         try:
-            reader = ConceptImageReader()
-            reader.get_data(reader.read(image_filename))
+            sent = _content(image_filename)
         except Exception as error:
             raise bad_request(
                 f"Expected a readable image for '{image_id}', got a file that is none"
                 f" ({type(error).__name__}); export it again."
             ) from error
-        target = Path(self._datastore.image_path()) / self._filename(image_id, extension)
         with self.whole:
             self._init_from_datastore_file()
-            with atomic_path(target) as temporary:
-                shutil.copyfile(image_filename, temporary)
+            target = Path(self._datastore.image_path()) / self._filename(image_id, extension)
+            if image_id in self._datastore.objects:
+                _refuse_another(image_id, sent, self.get_image_uri(image_id))
+                return image_id
+            if target.exists():  # copied there just now, and not in the list yet
+                _refuse_another(image_id, sent, target)
+            else:
+                with atomic_path(target) as temporary:
+                    shutil.copyfile(image_filename, temporary)
             info = {**(image_info or {}), "ts": int(time.time()), "name": target.name}
             image = DataModel(info=info, ext=extension)
             self._datastore.objects[image_id] = ImageLabelModel(image=image)
             self._update_datastore_file(lock=False)
         return image_id
+
+
+def _content(file: str | Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """Voxels (C, *spatial) and metadata of an image file."""
+    reader = ConceptImageReader()
+    return reader.get_data(reader.read(str(file)))
+
+
+def _refuse_another(
+    image_id: str, sent: tuple[np.ndarray, dict[str, Any]], file: str | Path
+) -> None:
+    """Error 400 where an image of the studies and one sent under its name differ."""
+    try:
+        if _is_same(sent, _content(file)):
+            return
+    except Exception:  # it stays as it is, whatever is wrong with it
+        logger.warning("image %s cannot be read", image_id, exc_info=True)
+    raise bad_request(
+        f"Expected a new name for this image, got '{image_id}', which another image of the studies"
+        " has; rename the volume and upload it again (in Slicer press Upload Volume before Submit"
+        " Label)."
+    )
+
+
+def _is_same(
+    one: tuple[np.ndarray, dict[str, Any]], two: tuple[np.ndarray, dict[str, Any]]
+) -> bool:
+    """True for the same voxels at the same place; programs round what they write."""
+    (first, meta), (second, other) = one, two
+    first, second = np.squeeze(first), np.squeeze(second)
+    if first.shape != second.shape or not np.allclose(first, second, equal_nan=True):
+        return False
+    if meta["is_photo"] or other["is_photo"]:
+        return True
+    return corner_shift(meta["affine"], other["affine"], first.shape) < MOVED_VOXELS
 
 
 def final_pairs(datastore) -> list[dict[str, Any]]:
