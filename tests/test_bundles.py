@@ -190,13 +190,12 @@ def test_images_are_mirrored_for_a_second_look_as_in_training(repository, name):
 @pytest.mark.parametrize("name", BUNDLES)
 def test_evaluation_cleans_masks_as_inference_does(repository, name):
     configs = repository / "bundles" / name / "configs"
+    files = {"postprocessing": ["inference"], "validate#postprocessing": ["train", "evaluate"]}
     cleaning = []
-    for file, key in (("inference", "postprocessing#transforms"),) + (
-        ("evaluate", "validate#postprocessing#transforms"),
-    ):
+    for key, names in files.items():
         parser = ConfigParser()
-        parser.read_config(str(configs / f"{file}.yaml"))
-        steps = [step for step in parser[key] if "Save" not in step["_target_"]]
+        parser.read_config([str(configs / f"{file}.yaml") for file in names])
+        steps = [step for step in parser[f"{key}#transforms"] if "Save" not in step["_target_"]]
         steps = [{k: v for k, v in step.items() if k != "keys"} for step in steps]
         discrete = [step["_target_"] for step in steps].index("AsDiscreted")
         cleaning.append((steps[discrete:], parser.get("largest_part")))

@@ -11,10 +11,12 @@ import pytest
 import torch
 import yaml
 from monai.bundle import ConfigParser, run, verify_metadata, verify_net_in_out
+from monai.data import MetaTensor
 from monai.transforms import Compose
 from phantoms import disc_photo, write_photos, write_volumes
 from PIL import Image
 
+from conceptseg.evaluation import evaluate_case
 from conceptseg.own_bundle import (
     OwnBundle,
     choose_for_volumes,
@@ -178,10 +180,42 @@ def test_a_window_takes_the_place_of_normalisation(repository, tmp_path):
 def test_lesions_keep_all_parts_and_organs_one(repository, tmp_path, largest):
     own = OwnBundle(["liver"], "Liver", largest_part=largest)
     bundle = write_own_bundle(tmp_path / "liver", repository / "bundles" / HIPPOCAMPUS, own)
+    inference, evaluation = ConfigParser(), ConfigParser()
+    inference.read_config(str(bundle / "configs" / "inference.yaml"))
+    configs = [bundle / "configs" / f"{name}.yaml" for name in ("train", "evaluate")]
+    evaluation.read_config([str(path) for path in configs])
+    clean = inference.get_parsed_content("postprocessing").transforms
+    judged = evaluation.get_parsed_content("validate#postprocessing").transforms
+    for steps in (clean, judged):
+        names = [type(step).__name__ for step in steps]
+        assert ("KeepLargestConnectedComponentd" in names) == largest
+
+
+@pytest.mark.parametrize("keep_parts, dice", [(False, 1.0), (True, 2 / 3)])
+def test_a_second_kidney_counts_in_evaluation(repository, tmp_path, keep_parts, dice):
+    own = OwnBundle(["kidney"], "Kidneys", largest_part=keep_parts)
+    bundle = write_own_bundle(tmp_path / "kidneys", repository / "bundles" / HIPPOCAMPUS, own)
     parser = ConfigParser()
-    parser.read_config(str(bundle / "configs" / "inference.yaml"))
-    steps = [type(t).__name__ for t in parser.get_parsed_content("postprocessing").transforms]
-    assert ("KeepLargestConnectedComponentd" in steps) == largest
+    configs = [bundle / "configs" / f"{name}.yaml" for name in ("train", "evaluate")]
+    parser.read_config([str(path) for path in configs])
+    label = np.zeros((8, 8, 8))
+    label[:2], label[4:6] = 1, 1
+    pred = MetaTensor(np.stack([1 - label, label]))
+    data = dict.fromkeys(("text_free", "text_guided_oracle", "no_condition"), pred)
+    cleaned = parser.get_parsed_content("validate#postprocessing")(data)["text_free"]
+    assert evaluate_case(cleaned, label, ["kidney"])[0]["dice"] == pytest.approx(dice)
+
+
+def test_a_chosen_value_that_the_pattern_has_no_line_for_is_refused(repository, tmp_path):
+    pattern = shutil.copytree(
+        repository / "bundles" / HIPPOCAMPUS, tmp_path / "pattern", ignore=lambda *_: ["models"]
+    )
+    config = pattern / "configs" / "evaluate.yaml"
+    kept = [x for x in config.read_text().splitlines() if not x.startswith("largest_part")]
+    config.write_text("\n".join(kept))
+    with pytest.raises(ValueError, match=r"largest_part in the pattern's evaluate\.yaml"):
+        write_own_bundle(tmp_path / "kidneys", pattern, KIDNEYS)
+    assert not (tmp_path / "kidneys").exists()
 
 
 def test_shared_weights_are_where_training_starts(repository, tmp_path):

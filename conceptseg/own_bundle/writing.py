@@ -27,6 +27,7 @@ CONFIGS = (
     *("train", "inference", "evaluate", "multi_gpu_train", "baseline", "active_learning"),
     "extract_concepts",
 )
+_OVERLAYS = ("evaluate", "multi_gpu_train", "baseline", "active_learning")  # laid over train
 _LINE = re.compile(r"(\s*)([\w#]+): (.*?)(\s+#.*)?")
 WINDOWED = 2.0  # a window spans -2 to 2, about as normalised intensities do
 
@@ -113,7 +114,8 @@ def write_own_bundle(
     Raises:
         FileExistsError: `target` exists.
         FileNotFoundError: no bundle at `pattern`, or no weights.
-        ValueError: a name that cannot be a model's, or weights of another network.
+        ValueError: a name that cannot be a model's, weights of another network, or a pattern that
+            uses what `own` chooses without a line for it.
     """
     target, pattern = Path(target), Path(pattern)
     if target.exists():
@@ -133,6 +135,7 @@ def write_own_bundle(
         for name in CONFIGS:
             text = (pattern / "configs" / f"{name}.yaml").read_text(encoding="utf-8")
             (made / "configs" / f"{name}.yaml").write_text(_own_text(text, own), encoding="utf-8")
+        _check_written(made / "configs", own.values())
         for name in ("configs/logging.conf", "LICENSE"):
             shutil.copyfile(pattern / name, made / name)
         metadata = _own_metadata(load_config(pattern / "configs" / "metadata.json"), own)
@@ -175,6 +178,21 @@ def _own_text(text: str, own: OwnBundle) -> str:
             line = f'#   ... --prompt "{own.labels[-1]}"'
         lines.append(line)
     return "\n".join(lines) + "\n"
+
+
+def _check_written(folder: Path, values: dict[str, Any]) -> None:
+    """Refuse configs that refer to a chosen value but hold another one, or none."""
+    configs = {name: load_config(folder / f"{name}.yaml") for name in CONFIGS}
+    for name, config in configs.items():
+        known = configs["train"] | config if name in _OVERLAYS else config
+        text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
+        used = [key for key in values if re.search(rf"@{key}\b", text)]
+        lost = [key for key in used if known.get(key) != values[key]]
+        if lost:
+            raise ValueError(
+                f"expected a line of its own for {', '.join(lost)} in the pattern's {name}.yaml, which"
+                f" refers to it, got {[known.get(key) for key in lost]}; add it there, not indented"
+            )
 
 
 def _windowing(indent: str, window: tuple[float, float]) -> str:
