@@ -13,9 +13,12 @@ import torch
 from conceptseg.active_learning import CaseRecord
 from conceptseg.active_learning.score_file import ScoreFile
 from conceptseg.active_learning.scoring import CaseScorer
+from conceptseg.image_formats import UnusableImageError
 from conceptseg.network import ConceptSegNet
 
+from .faults import FileState, read_image
 from .model import ServedModel
+from .retries import Retries
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +46,8 @@ class BackgroundScores:
         self.folder = folder
         self.on_version = on_version
         self._files: dict[str, list[ScoreFile]] = {name: [] for name in served}  # newest first
-        self._failed: set[tuple[str, str]] = set()
+        self._unusable: dict[tuple[str, str], FileState] = {}  # by version and image
+        self._retries = Retries()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -85,24 +89,32 @@ class BackgroundScores:
         return len(self._files[name][0].records) if self._files[name] else 0
 
     def _run(self, datastore) -> None:
-        """Go round for ever; an error is logged and tried again later."""
+        """Go round for ever."""
         while True:
             for name, model in self.served.items():
-                try:
-                    self._score_all(name, model, datastore)
-                except Exception:
-                    logger.warning("scoring of '%s' is tried again", name, exc_info=True)
+                self._look(name, model, datastore)
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
 
+    def _look(self, name: str, model: ServedModel, datastore) -> None:
+        """Score what is new; an error, such as weights that do not fit, is tried again after a pause."""
+        key = (name, "")
+        try:
+            key = (name, _version_of(model))
+            if self._retries.is_due(key):
+                self._score_all(name, model, datastore)
+        except Exception:
+            pause = self._retries.failed(key)
+            logger.warning("scoring of '%s' rests for %.0f s", name, pause, exc_info=True)
+
     def _score_all(self, name: str, model: ServedModel, datastore) -> None:
         """Score what is not scored with the newest weights; stops when newer ones come."""
-        version = model.version() if model.is_valid() else UNTRAINED
+        version = _version_of(model)
         file = self._file_of(name, version)
         todo = [
             image
             for image in sorted(datastore.list_images())
-            if image not in file.records and (version, image) not in self._failed
+            if image not in file.records and self._may_be_tried((version, image))
         ]
         if not todo:
             return
@@ -111,17 +123,26 @@ class BackgroundScores:
         start = time.monotonic()
         for number, image in enumerate(todo, start=1):
             try:
-                shown = read({"image": datastore.get_image_uri(image)})["image"]
-                file.add(scorer.score(image, shown.to(model.device)))
-            except Exception as error:  # one unreadable image must not stop the others
+                path = datastore.get_image_uri(image)
+                state = FileState(path)
+                file.add(scorer.score(image, read_image(read, path).to(model.device)))
+            except UnusableImageError as error:
                 logger.warning("'%s' cannot be scored: %s", image, error)
-                self._failed.add((version, image))
+                self._unusable[version, image] = state
+            except Exception as error:  # one image must not stop the others
+                pause = self._retries.failed((version, image))
+                logger.warning("'%s' is scored again in %.0f s: %s", image, pause, error)
             if number % 50 == 0 or number == len(todo):
                 left = (time.monotonic() - start) / number * (len(todo) - number)
                 logger.info("%s: %d of %d scored, %.0f s left", name, number, len(todo), left)
-            if (model.version() if model.is_valid() else UNTRAINED) != version:
+            if _version_of(model) != version:
                 return
             time.sleep(REST_SECONDS)
+
+    def _may_be_tried(self, key: tuple[str, str]) -> bool:
+        """False for an image whose file is unusable and has not changed since, or which rests."""
+        state = self._unusable.get(key)
+        return self._retries.is_due(key) and (state is None or state.has_changed())
 
     def _file_of(self, name: str, version: str) -> ScoreFile:
         """The score file of a version; the newest two are kept."""
@@ -136,6 +157,11 @@ class BackgroundScores:
                     old.unlink()
             del files[2:]
         return files[0]
+
+
+def _version_of(model: ServedModel) -> str:
+    """Version of the served weights."""
+    return model.version() if model.is_valid() else UNTRAINED
 
 
 def _network(model: ServedModel) -> ConceptSegNet:
