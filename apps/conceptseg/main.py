@@ -17,7 +17,7 @@ import torch
 from lib.batch import ResumableBatch
 from lib.bundle import BUNDLES_DIR, Bundle, find_bundles
 from lib.conf import warn_of_unknown
-from lib.desk import desk_of
+from lib.desk import Desk, rounds_folder
 from lib.dicomweb import StudiesServer, install_segment_names
 from lib.infer import AutomaticTask, InteractiveTask
 from lib.model import ServedModel, load_all
@@ -62,6 +62,8 @@ class ConceptSegApp(MONAILabelApp):
             path.name: ServedModel(Bundle(path), model_dir / path.name, device, size, gigabytes)
             for path in paths
         }
+        self.desk = Desk(self.served, rounds_folder(model_dir, studies))
+        self.desk.configure(conf)
         labels = list(dict.fromkeys(k for m in self.served.values() for k in m.bundle.keywords))
         install_segment_names(labels)
         super().__init__(
@@ -73,8 +75,6 @@ class ConceptSegApp(MONAILabelApp):
             version=next(iter(self.served.values())).bundle.version,
             labels=labels,
         )
-        self.desk = desk_of(self.served)
-        self.desk.configure(conf)
         # a scoring process after every sample is more than a desk computer can bear unasked
         self._auto_update_scoring = read_flag("auto_scoring", conf.get("auto_scoring", False))
 
@@ -93,7 +93,7 @@ class ConceptSegApp(MONAILabelApp):
 
     def init_strategies(self) -> dict[str, Any]:
         """All registered strategies."""
-        return {name: make(self.served) for name, make in STRATEGIES.items()}
+        return {name: make(self.desk) for name, make in STRATEGIES.items()}
 
     def init_scoring_methods(self) -> dict[str, Any]:
         """Agreement with saved labels, and uncertainty."""

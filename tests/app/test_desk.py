@@ -60,6 +60,40 @@ def test_leases_outlive_the_process(leases, tmp_path, clock):
     assert again.free_for("ben", ["a", "b"]) == ["b"] and again.newest_of("ada") == "a"
 
 
+def test_studies_of_the_same_name_have_rounds_of_their_own(tmp_path, monkeypatch):
+    from lib.desk import rounds_folder
+
+    one, two = tmp_path / "a" / "studies", tmp_path / "b" / "studies"
+    one.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(one)
+    folder = rounds_folder(tmp_path, str(one))
+    assert folder.parent == tmp_path / "rounds" and folder.name.startswith("studies_")
+    assert rounds_folder(tmp_path, str(two)) != folder
+    monkeypatch.chdir(tmp_path)
+    assert rounds_folder(tmp_path, "link") == rounds_folder(tmp_path, "a/studies/") == folder
+    address = "http://127.0.0.1:8042/dicom-web"
+    assert rounds_folder(tmp_path, address) == rounds_folder(tmp_path, f"{address}/")
+    assert rounds_folder(tmp_path, address) != rounds_folder(
+        tmp_path, "http://127.0.0.1:8043/dicom-web"
+    )
+    assert rounds_folder(tmp_path, address).name.startswith("127.0.0.1_")
+
+
+def test_the_record_of_an_older_version_stays_and_is_named_in_the_log(tmp_path, caplog):
+    from lib.desk import rounds_folder
+
+    older = tmp_path / "rounds" / "rounds.jsonl"
+    older.parent.mkdir()
+    older.write_text("{}\n")
+    folder = rounds_folder(tmp_path, str(tmp_path / "studies"))
+    assert str(older) in caplog.text and str(folder) in caplog.text
+    assert older.read_text() == "{}\n" and not folder.exists()
+    folder.mkdir()
+    caplog.clear()
+    rounds_folder(tmp_path, str(tmp_path / "studies"))
+    assert not caplog.text
+
+
 def test_the_newest_proposal_is_kept(tmp_path):
     from lib.proposals import Proposals
 

@@ -52,7 +52,7 @@ def people(server, tmp_path_factory) -> dict[str, MONAILabelClient]:
 
 def record(server) -> list[dict]:
     """Events of the server's record."""
-    file = server.log.parent / "model" / "rounds" / "rounds.jsonl"
+    (file,) = (server.log.parent / "model" / "rounds").glob("*/rounds.jsonl")
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 

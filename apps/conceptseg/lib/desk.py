@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import re
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from monailabel.interfaces.datastore import DefaultLabelTag
@@ -35,14 +38,31 @@ from .rounds_page import write_rounds_page
 logger = logging.getLogger(__name__)
 
 ANONYMOUS = "unnamed client"
-_DESKS: dict[int, Desk] = {}
 
 
-def desk_of(served: Mapping[str, ServedModel]) -> Desk:
-    """The one desk of an app's models; it lies beside their trained weights, in `rounds`."""
-    if id(served) not in _DESKS:
-        _DESKS[id(served)] = Desk(served, next(iter(served.values())).weights_dir.parent / "rounds")
-    return _DESKS[id(served)]
+def rounds_folder(model_dir: Path, studies: str) -> Path:
+    """Folder for the rounds on some studies; images of other studies may have the same names.
+
+    Args:
+        model_dir: where trained weights lie.
+        studies: folder, or address of a DICOMweb server.
+    """
+    if studies.startswith(("http://", "https://")):
+        whole = studies.strip().rstrip("/")
+        name = urlsplit(whole).hostname or ""
+    else:
+        path = Path(studies).expanduser().resolve()
+        whole, name = str(path), path.name
+    mark = hashlib.sha1(whole.encode()).hexdigest()[:8]
+    folder = model_dir / "rounds" / f"{re.sub(r'[^A-Za-z0-9.-]', '_', name)}_{mark}"
+    older = model_dir / "rounds" / "rounds.jsonl"
+    if older.is_file() and not folder.exists():
+        logger.warning(
+            "'%s' is of an older version, which did not tell studies apart, and is not used: the"
+            " rounds lie in '%s' now. To go on with it, move all of '%s' there.",
+            *(older, folder, older.parent),
+        )
+    return folder
 
 
 class Desk:

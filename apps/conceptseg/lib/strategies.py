@@ -16,7 +16,7 @@ from conceptseg.active_learning import STRATEGIES as PACKAGE_STRATEGIES
 from conceptseg.active_learning import Strategy as PickingStrategy
 
 from .batch_strategy import BatchStrategy
-from .desk import desk_of
+from .desk import Desk
 from .leased_strategy import LeasedStrategy
 from .model import ServedModel
 from .naming import choose_model, trained_model
@@ -123,22 +123,23 @@ def score_image(model: ServedModel, path: str) -> float | None:
         return None
 
 
-def _leased(
-    name: str, make: Callable[[Mapping[str, ServedModel]], Strategy]
-) -> Callable[[Mapping[str, ServedModel]], Strategy]:
+_Factory = Callable[[Desk], Strategy]
+
+
+def _leased(name: str, make: _Factory) -> _Factory:
     """A factory whose strategy respects leases."""
-    return lambda served: LeasedStrategy(name, make(served), desk_of(served))
+    return lambda desk: LeasedStrategy(name, make(desk), desk)
 
 
-def _batches(picking: PickingStrategy) -> Callable[[Mapping[str, ServedModel]], Strategy]:
+def _batches(picking: PickingStrategy) -> _Factory:
     """A factory of one of the package's strategies."""
-    return lambda served: BatchStrategy(picking, desk_of(served))
+    return lambda desk: BatchStrategy(picking, desk)
 
 
-_FACTORIES: dict[str, Callable[[Mapping[str, ServedModel]], Strategy]] = {
-    "random": lambda served: AnyImage(),
-    "first": lambda served: First(),
-    "uncertainty": MostUncertain,
+_FACTORIES: dict[str, _Factory] = {
+    "random": lambda desk: AnyImage(),
+    "first": lambda desk: First(),
+    "uncertainty": lambda desk: MostUncertain(desk.served),
     **{name: _batches(p) for name, p in PACKAGE_STRATEGIES.items() if p.needs_scores},
 }
 STRATEGIES = {name: _leased(name, make) for name, make in _FACTORIES.items()}
