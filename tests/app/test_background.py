@@ -102,6 +102,18 @@ def test_a_damaged_file_is_read_again_only_when_it_has_changed(scores, studies, 
     assert look(scores, studies) == ["damaged.png", "good.png"]
 
 
+def test_a_file_of_no_use_to_one_bundle_may_be_of_use_to_another(scores, studies):
+    look(scores, studies)
+    good = scores.served["b"]
+    other = SimpleNamespace(**vars(good))
+    other.bundle = SimpleNamespace(
+        build_transforms=lambda: (lambda data: {"image": torch.zeros(1)}, None, None)
+    )
+    scores._files["c"] = []
+    scores._look("c", other, studies)
+    assert sorted(scores._files["c"][0].records) == ["damaged.png", "good.png"]
+
+
 def test_weights_that_do_not_fit_are_not_loaded_at_every_look(scores, studies, clock):
     model, loads = scores.served["b"], []
 
@@ -122,6 +134,8 @@ def test_pauses_double_up_to_an_hour(clock):
     assert retries.is_due("a")
     assert [retries.failed("a") for _ in range(8)] == [60, 120, 240, 480, 960, 1920, 3600, 3600]
     assert not retries.is_due("a") and retries.is_due("b")
+    retries.succeeded("a")
+    assert retries.is_due("a") and retries.failed("a") == 60
 
 
 def test_only_the_content_of_a_file_makes_it_unusable(studies):

@@ -46,7 +46,7 @@ class BackgroundScores:
         self.folder = folder
         self.on_version = on_version
         self._files: dict[str, list[ScoreFile]] = {name: [] for name in served}  # newest first
-        self._unusable: dict[tuple[str, str], FileState] = {}  # by version and image
+        self._unusable: dict[tuple[str, ...], FileState] = {}  # by bundle, version and image
         self._retries = Retries()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -103,6 +103,7 @@ class BackgroundScores:
             key = (name, _version_of(model))
             if self._retries.is_due(key):
                 self._score_all(name, model, datastore)
+                self._retries.succeeded(key)
         except Exception:
             pause = self._retries.failed(key)
             logger.warning("scoring of '%s' rests for %.0f s", name, pause, exc_info=True)
@@ -114,7 +115,7 @@ class BackgroundScores:
         todo = [
             image
             for image in sorted(datastore.list_images())
-            if image not in file.records and self._may_be_tried((version, image))
+            if image not in file.records and self._may_be_tried((name, version, image))
         ]
         if not todo:
             return
@@ -128,9 +129,9 @@ class BackgroundScores:
                 file.add(scorer.score(image, read_image(read, path).to(model.device)))
             except UnusableImageError as error:
                 logger.warning("'%s' cannot be scored: %s", image, error)
-                self._unusable[version, image] = state
+                self._unusable[name, version, image] = state
             except Exception as error:  # one image must not stop the others
-                pause = self._retries.failed((version, image))
+                pause = self._retries.failed((name, version, image))
                 logger.warning("'%s' is scored again in %.0f s: %s", image, pause, error)
             if number % 50 == 0 or number == len(todo):
                 left = (time.monotonic() - start) / number * (len(todo) - number)
@@ -139,7 +140,7 @@ class BackgroundScores:
                 return
             time.sleep(REST_SECONDS)
 
-    def _may_be_tried(self, key: tuple[str, str]) -> bool:
+    def _may_be_tried(self, key: tuple[str, ...]) -> bool:
         """False for an image whose file is unusable and has not changed since, or which rests."""
         state = self._unusable.get(key)
         return self._retries.is_due(key) and (state is None or state.has_changed())

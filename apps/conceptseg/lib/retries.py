@@ -26,6 +26,10 @@ class Retries:
         self._pauses[key] = (self._now() + pause, pause)
         return pause
 
+    def succeeded(self, key: Hashable) -> None:
+        """Forget its failures."""
+        self._pauses.pop(key, None)
+
     def is_due(self, key: Hashable) -> bool:
         """True unless its pause goes on."""
         return key not in self._pauses or self._now() >= self._pauses[key][0]
