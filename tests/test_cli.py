@@ -21,8 +21,9 @@ from conceptseg.cli import doctor
 from conceptseg.cli.dicom_seg import frames_of, write_dicom_seg
 from conceptseg.cli.dicomweb import probe
 from conceptseg.cli.inputs import find_inputs
-from conceptseg.cli.ledger import LEDGER
+from conceptseg.cli.ledger import LEDGER, Ledger
 from conceptseg.cli.main import main
+from conceptseg.results import PredictionSummary
 
 HIPPOCAMPUS, POLYP = "hippocampus_mr_segmentation", "polyp_endoscopy_segmentation"
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
@@ -90,6 +91,77 @@ def test_a_second_run_skips_what_is_done_and_does_what_changed(bundles, photos, 
     assert code == 0 and len(said["done"]) == len(said["skipped"]) == 1
     assert len(said["rows"]) == 2
     assert (tmp_path / "out" / "a" / "x_seg.png").stat().st_mtime_ns == first
+
+
+def killed_while_segmenting(monkeypatch) -> None:
+    """The process dies when the mask is there and the overlay is to be drawn."""
+
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PredictionSummary, "_draw", kill)
+
+
+def test_a_mask_that_a_killed_run_left_is_made_again(
+    bundles, photos, tmp_path, capsys, monkeypatch
+):
+    arguments = (photos / "a", tmp_path / "out", "--bundle", bundles[POLYP])
+    killed_while_segmenting(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        run(capsys, *arguments)
+    mask = tmp_path / "out" / "x_seg.png"
+    assert mask.exists()
+    monkeypatch.undo()
+    code, _, error = run(capsys, *arguments, "--prompt", "small polyp")
+    assert code == 2 and str(mask) in error and "--overwrite" in error  # it is of other settings
+    code, said, error = run(capsys, *arguments)
+    assert code == 0, error
+    assert len(said["done"]) == 1 and mask.with_name("x_seg_overlay.png").exists()
+
+
+def test_a_mask_that_a_killed_run_replaced_is_not_taken_for_that_of_before(
+    bundles, photos, tmp_path, capsys, monkeypatch
+):
+    arguments = (photos / "a", tmp_path / "out", "--bundle", bundles[POLYP])
+    run(capsys, *arguments)
+    killed_while_segmenting(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        run(capsys, *arguments, "--prompt", "small polyp", "--overwrite")
+    monkeypatch.undo()
+    code, said, error = run(capsys, *arguments)
+    assert code == 2 and "--overwrite" in error and not said
+
+
+def test_the_line_after_half_a_line_is_kept(tmp_path):
+    image = tmp_path / "x.png"
+    (tmp_path / LEDGER).write_text('{"image": "cut of')
+    Ledger(tmp_path, {}).add(image, [1, 2], [], [], [])
+    Ledger(tmp_path, {}).add(tmp_path / "y.png", [1, 2], [], [], [])
+    assert Ledger(tmp_path, {}).finished(image, [1, 2])["rows"] == []
+    assert Ledger(tmp_path, {}).finished(image, [1, 3]) is None
+
+
+def test_a_mask_that_two_images_would_share_is_never_replaced(tmp_path):
+    ledger, mask = Ledger(tmp_path, {}), tmp_path / "x_seg.png"
+    ledger.add(tmp_path / "x.png", [1, 2], [], [str(mask)], [])
+    assert ledger.may_replace(mask, tmp_path / "x.png", [1, 2])
+    ledger.begin(tmp_path / "x.jpg", [1, 2], mask)  # and refused when it was to be saved
+    assert not ledger.may_replace(mask, tmp_path / "x.jpg", [1, 2])
+
+
+def test_an_edited_config_is_not_done_before(bundles, photos, tmp_path, capsys):
+    bundle = tmp_path / POLYP
+    shutil.copytree(bundles[POLYP], bundle)
+    arguments = [photos / "a", tmp_path / "out", "--bundle", bundle]
+    run(capsys, *arguments)
+    config = bundle / "configs" / "inference.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("image_size: 64", "image_size: 96"))
+    code, said, error = run(capsys, *arguments)
+    assert code == 2 and "--overwrite" in error and not said
+    config.write_text(text)
+    code, said, _ = run(capsys, *arguments)
+    assert code == 0 and len(said["skipped"]) == 1
 
 
 def test_masks_of_other_settings_are_not_replaced_unasked(bundles, photos, tmp_path, capsys):
@@ -206,10 +278,38 @@ def test_a_dicom_series_gives_nifti_and_dicom_seg_on_its_own_slices(bundles, tmp
     total = int((np.asarray(mask.dataobj) > 0).sum())
     assert int(np.atleast_3d(seg.pixel_array).sum()) == total
     lines = (out / LEDGER).read_text().splitlines()
-    (out / LEDGER).write_text(lines[0] + "\n")  # as from a run without highdicom
+    (out / LEDGER).write_text("\n".join(lines[:2]) + "\n")  # as from a run without highdicom
     (out / "series_seg.dcm").unlink()
     code, said, _ = run(capsys, tmp_path / "series", out, "--bundle", bundles[HIPPOCAMPUS])
     assert code == 0 and not said["done"] and (out / "series_seg.dcm").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "tag", "value", "words"),
+    [
+        (8, "SliceThickness", 3, "only 8 of the series' 12 files were read"),
+        (11, "ImagePositionPatient", [0, 0, 24], "slices are missing or unevenly spaced"),
+        (11, "SliceThickness", 2, ""),
+    ],
+)
+def test_a_series_that_is_read_in_part_or_unevenly_says_so(
+    bundles, tmp_path, capsys, first, tag, value, words
+):
+    write_series(tmp_path / "series")
+    by_position = sorted((tmp_path / "series").iterdir(), reverse=True)
+    for file in by_position[first:]:
+        one = pydicom.dcmread(file)
+        setattr(one, tag, value)
+        one.save_as(file)
+    arguments = [tmp_path / "series", tmp_path / "out", "--bundle", bundles[HIPPOCAMPUS]]
+    code, said, error = run(capsys, *arguments, "--no_dicom_seg")
+    assert code == 0, error
+    notes = said["notes"].get(str(tmp_path / "series"), [])
+    assert len(notes) == bool(words) and "".join(notes).startswith(words)
+    row = json.loads((tmp_path / "out" / "summary.json").read_text())[0]
+    assert row.get("notes", "") == "".join(notes)
+    again = run(capsys, *arguments, "--no_dicom_seg")[1]
+    assert again["skipped"] and again["notes"] == said["notes"]
 
 
 def test_segments_lie_where_the_mask_has_them(tmp_path):

@@ -20,6 +20,7 @@ from ..results import write_table
 from .dicom_seg import write_dicom_seg
 from .inputs import common_folder, find_inputs, stamp
 from .ledger import Ledger
+from .remarks import package_warnings, unread_slices
 from .workflow import Workflow, find_bundle
 
 OK, FAILED, USAGE, PARTLY = 0, 1, 2, 3
@@ -82,7 +83,7 @@ def main(args: argparse.Namespace) -> int:
     """Run the command; see `EXIT_CODES`."""
     warnings.filterwarnings("ignore")
     level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
+    logging.disable(logging.CRITICAL)  # `package_warnings` tells what concerns an image
     try:
         if len(args.paths) < 2:
             raise ValueError(
@@ -149,8 +150,9 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
 def _refuse_overwriting(images: list[Path], workflow: Workflow, ledger: Ledger) -> None:
     """Stop before the first image when a mask would be replaced."""
     for image in images:
-        mask = workflow.saver.output_path(image)
-        if mask.exists() and ledger.finished(image, stamp(image)) is None:
+        mask, mark = workflow.saver.output_path(image), stamp(image)
+        is_known = ledger.finished(image, mark) or ledger.may_replace(mask, image, mark)
+        if mask.exists() and not is_known:
             raise FileExistsError(
                 f"Expected no mask at '{mask}' but one of this image, bundle and prompt, got"
                 " another. Choose another folder, or add --overwrite."
@@ -167,7 +169,8 @@ def _one(
         entry = ledger.finished(image, mark)
         was_done = entry is not None
         if entry is None:
-            rows, files, notes = workflow.run(image)
+            ledger.begin(image, mark, workflow.saver.output_path(image))
+            rows, files, notes = _segment(image, workflow)
             entry = ledger.add(image, mark, [{"image": name, **r} for r in rows], files, notes)
         has_seg = any(file.endswith(".dcm") for file in entry["files"])
         if dicom_seg and not has_seg and image_kind(image) == "dicom":
@@ -182,6 +185,16 @@ def _one(
     outcome.rows += entry["rows"]
     if entry["notes"]:
         outcome.notes[name] = entry["notes"]
+
+
+def _segment(image: Path, workflow: Workflow) -> tuple[list[dict], list[str], list[str]]:
+    """Rows, files and remarks of an image, also on how it could be read."""
+    with package_warnings() as warned:
+        rows, files, notes = workflow.run(image)
+    said = [text.removeprefix(f"'{image}': ") for text in warned]
+    # the bundle's own table logs the remarks as well, behind the case's name
+    notes += [text for text in said if not text.endswith(tuple(notes))]
+    return rows, files, notes + unread_slices(image, Path(files[0]))
 
 
 def _sentence(error: BaseException) -> str:
@@ -207,8 +220,10 @@ def _add_dicom_seg(
 
 
 def _write_tables(output: Path, outcome: Outcome) -> None:
-    """summary.csv and summary.json of all images; failed ones have a row that says why."""
-    rows = outcome.rows + [{"image": k, "error": why} for k, why in outcome.failed.items()]
+    """summary.csv and summary.json of all images with remarks; failed ones have a row that says why."""
+    notes = {image: {"notes": "; ".join(said)} for image, said in outcome.notes.items()}
+    rows = [row | notes.get(row["image"], {}) for row in outcome.rows]
+    rows += [{"image": k, "error": why} for k, why in outcome.failed.items()]
     write_table(output / "summary.csv", rows)
     write_text_atomic(output / "summary.json", json.dumps(rows, indent=1) + "\n")
 

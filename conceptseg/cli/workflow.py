@@ -89,7 +89,8 @@ class Workflow:
                 f"Expected weights at '{self.weights}', got no file. Train the bundle, or give"
                 " --weights FILE."
             )
-        bundle = {"bundle": self.bundle.name, "version": self.version}
+        config = file_sha256(self.bundle / "configs" / "inference.yaml")
+        bundle = {"bundle": self.bundle.name, "version": self.version, "config": config}
         return {**bundle, "weights": file_sha256(self.weights), **more}
 
     def _keep_sub_folders(self, root: Path) -> None:
