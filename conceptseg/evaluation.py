@@ -7,7 +7,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -175,6 +175,12 @@ class CaseTable:
             )
         self._added.add((case, condition))
         self.rows += [{**row, "case": case, "condition": condition} for row in rows]
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Give every case the name that ``names`` holds for it; no two cases the same."""
+        for row in self.rows:
+            row["case"] = names[row["case"]]
+        self._added = {(names[case], condition) for case, condition in self._added}
 
     def select(self, condition: str, label: str | None = None) -> list[dict[str, Any]]:
         """Give the rows of one condition, and of one label where given."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -88,6 +90,27 @@ def case_name(path: str | os.PathLike) -> str:
     name = Path(path).name
     suffix = known_suffix(path)
     return name[: -len(suffix)] if suffix else name
+
+
+def case_names(paths: Iterable[str]) -> dict[str, str]:
+    """Give every path a case name of its own.
+
+    It is ``case_name`` where no other path has the same, else the path below the folder that holds
+    all paths, such as "p1/T1"; with the suffix where only this tells two files apart.
+    """
+    files = {path: Path(path).absolute() for path in paths}
+    root = os.path.commonpath([file.parent for file in files.values()]) if files else ""
+    ways = (
+        case_name,
+        lambda file: (file.parent.relative_to(root) / case_name(file)).as_posix(),
+        lambda file: file.relative_to(root).as_posix(),
+    )
+    names: dict[str, str] = {}
+    for way in ways:
+        left = {path: way(file) for path, file in files.items() if path not in names}
+        counts = Counter(left.values())
+        names |= {path: name for path, name in left.items() if counts[name] == 1}
+    return {path: names.get(path, path) for path in files}
 
 
 def segmentation_suffix(path: str | os.PathLike) -> str:

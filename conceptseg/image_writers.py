@@ -66,7 +66,8 @@ class SaveSegmentationd(SaveImaged):
         keys: entries to save: (1, *spatial) label maps whose metadata name the image file.
         output_dir: folder to write to, created when missing.
         output_postfix: put behind the case name after "_"; empty for none.
-        data_root_dir: folder of the images; sub-folders below it are kept below ``output_dir``.
+        data_root_dir: folder of the images; sub-folders below it are kept below ``output_dir``. The
+            one image itself, file or DICOM folder, has none.
         allow_missing_keys: do nothing for absent keys.
     """
 

@@ -19,7 +19,7 @@ from .atomic import write_text_atomic
 from .concept_dice import describe_reference
 from .concepts import ATTRIBUTES, Concepts, concepts_to_sentence
 from .evaluation import CaseTable, as_array, evaluate_case
-from .image_formats import case_name
+from .image_formats import case_name, case_names
 from .overlay import overlay_image, overlay_png, png_bytes
 from .report import write_report
 from .slices import RAS_DIRECTIONS
@@ -65,19 +65,27 @@ class PredictionSummary:
         self.output_dir = Path(output_dir)
         self.overlays = overlays
         self.rows: list[dict] = []
+        self._sources: list[str] = []  # of the rows
 
     def attach(self, engine: Engine) -> None:
         """Collect from the evaluator `engine` and write at its end."""
-        engine.add_event_handler(Events.STARTED, lambda _: self.rows.clear())
+        engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _start(self, engine: Engine) -> None:
+        """Forget an earlier run."""
+        self.rows.clear()
+        self._sources.clear()
 
     def _collect(self, engine: Engine) -> None:
         """Rows and overlay of each image of the iteration."""
         for item in engine.state.output:
             pred, report = item[Keys.PRED], json.loads(item["report"])
-            source = pred.meta["filename_or_obj"]
-            self.rows += self._rows(case_name(source), pred, report)
+            source = str(pred.meta["filename_or_obj"])
+            rows = self._rows(case_name(source), pred, report)
+            self.rows += rows
+            self._sources += [source] * len(rows)
             for warning in report["warnings"]:
                 logger.warning("%s: %s", case_name(source), warning)
             if self.overlays:
@@ -122,6 +130,9 @@ class PredictionSummary:
 
     def _write(self, engine: Engine) -> None:
         """Write the tables and log the short form."""
+        names = case_names(self._sources)
+        for row, source in zip(self.rows, self._sources, strict=True):
+            row["case"] = names[source]
         write_table(self.output_dir / "summary.csv", self.rows)
         write_text_atomic(self.output_dir / "summary.json", json.dumps(self.rows, indent=1) + "\n")
         logger.info("wrote %d rows to %s", len(self.rows), self.output_dir / "summary.csv")
@@ -184,7 +195,7 @@ class EvaluationReport:
         """Judge each image under every condition."""
         for item in engine.state.output:
             image, label = item[Keys.IMAGE], item[Keys.LABEL]
-            case = case_name(image.meta["filename_or_obj"])
+            case = str(image.meta["filename_or_obj"])
             kept = {"image": image.cpu(), "label": as_array(label[0]).astype(np.uint8)}
             described = describe_reference(
                 as_array(image), kept["label"], len(self.keywords), directions_of(image)
@@ -217,6 +228,9 @@ class EvaluationReport:
 
     def _write(self, engine: Engine) -> None:
         """Write table, summary and report."""
+        names = case_names(self.cases)
+        self.table.rename(names)
+        self.cases = {names[case]: kept for case, kept in self.cases.items()}
         self.table.write_csv(self.output_dir / "metrics.csv")
         self.table.write_summary(self.output_dir / "metrics.json")
         write_report(self.output_dir / "report.html", self.table, self._overlay, self.title)

@@ -333,6 +333,30 @@ def test_inference_takes_a_single_file_and_writes_table_and_overlay(trained, inf
     assert len(list(folder.glob("*_overlay.png"))) == 1
 
 
+def test_images_of_one_name_in_different_folders_are_all_segmented(trained, inference, tmp_path):
+    name, _, _, overrides = trained
+    file = sorted((Path(overrides["dataset_dir"]) / "images").iterdir())[0]
+    suffix = ".nii.gz" if name == HIPPOCAMPUS else ".png"
+    for patient in ("p1", "p2"):
+        (tmp_path / "in" / patient).mkdir(parents=True)
+        shutil.copy(file, tmp_path / "in" / patient / f"T1{suffix}")
+    folder = inference(tmp_path / "in")
+    masks = [folder / patient / f"T1_seg{suffix}" for patient in ("p1", "p2")]
+    assert all(mask.is_file() for mask in masks)
+    rows = json.loads((folder / "summary.json").read_text())
+    assert {(r["case"], r["mask"]) for r in rows} == {
+        (f"{mask.parent.name}/T1", str(mask)) for mask in masks
+    }
+
+
+def test_the_masks_of_a_data_set_are_not_segmented(trained, inference):
+    _, _, _, overrides = trained
+    rows = json.loads((inference(overrides["dataset_dir"]) / "summary.json").read_text())
+    images = sorted((Path(overrides["dataset_dir"]) / "images").iterdir())
+    assert len({row["mask"] for row in rows}) == len(images) == 8
+    assert all(Path(row["mask"]).parent.name == "images" for row in rows)
+
+
 def test_inference_with_a_prompt_asks_for_that_label_only(trained, inference):
     name, _, _, overrides = trained
     file = sorted((Path(overrides["dataset_dir"]) / "images").iterdir())[0]

@@ -18,7 +18,7 @@ from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from conceptseg.atomic import atomic_path
-from conceptseg.image_formats import case_name, image_kind, segmentation_suffix
+from conceptseg.image_formats import case_name, case_names, image_kind, segmentation_suffix
 from conceptseg.image_io import (
     AtomicNibabelWriter,
     AtomicPILWriter,
@@ -413,6 +413,19 @@ def test_a_dicom_folder_keeps_its_whole_name_and_gets_nifti(tmp_path):
     folder.mkdir()
     assert case_name(folder) == "1.2.840.7"
     assert segmentation_suffix(folder) == ".nii.gz"
+
+
+def test_case_names_hold_the_folder_where_names_repeat():
+    names = case_names(["/d/p1/T1.nii.gz", "/d/p2/T1.nii.gz", "/d/p2/T2.nii.gz", "/d/p2/T2.nii.gz"])
+    assert list(names.values()) == ["p1/T1", "p2/T1", "T2"]
+    assert case_names(["/d/1.2.840.7", "/e/1.2.840.7"])["/e/1.2.840.7"] == "e/1.2.840.7"
+    assert list(case_names(["/d/a.png", "/d/a.jpg", "/d/b/a.jpg"]).values()) == [
+        "a.png",
+        "a.jpg",
+        "b/a",
+    ]
+    assert case_names(["only/a.png"]) == {"only/a.png": "a"}
+    assert case_names([]) == {}
 
 
 def test_no_mask_format_is_given_for_other_files():

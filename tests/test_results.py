@@ -99,6 +99,27 @@ def test_evaluations_on_a_gpu_get_a_table_and_a_report(tmp_path):
     assert "data:image/png;base64" in (tmp_path / "report.html").read_text()
 
 
+def test_cases_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    paths = ["in/p1/T1.png", "in/p2/T1.png", "in/p2/T2.png"]
+    summary = PredictionSummary(["polyp"], str(tmp_path), overlays=False)
+    run(summary, *(predicted(path, tmp_path / "mask.png") for path in paths))
+    assert [r["case"] for r in rows_of(tmp_path / "summary.csv")] == ["p1/T1", "p2/T1", "T2"]
+    report = EvaluationReport(["polyp"], str(tmp_path), ["text_free"], "Polyps")
+    run(report, *(judged(path) for path in paths))
+    assert [r["case"] for r in rows_of(tmp_path / "metrics.csv")] == ["p1/T1", "p2/T1", "T2"]
+    assert json.loads((tmp_path / "metrics.json").read_text())["text_free"]["n_cases"] == 3
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<img") == 3 and "worst: T2" in page
+
+
+def test_a_second_run_starts_a_new_summary(tmp_path):
+    summary = PredictionSummary(["polyp"], str(tmp_path), overlays=False)
+    for path in ("in/p1/T1.png", "in/p2/T1.png"):
+        run(summary, predicted(path, tmp_path / "mask.png"))
+    (row,) = rows_of(tmp_path / "summary.csv")
+    assert row["case"] == "T1"
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_real_gpu_is_no_obstacle(tmp_path):
