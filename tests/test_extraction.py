@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -284,6 +285,8 @@ def test_a_damaged_line_in_the_middle_is_named_and_nothing_is_lost(tmp_path):
     with pytest.raises(ValueError, match="line 2"):
         ConceptFile(path)
     assert len(path.read_text().splitlines()) == 3
+    path.write_text(line().model_dump_json() + "\n")  # repaired, with the error still at hand
+    ConceptFile(path).close()
 
 
 def test_the_newest_description_counts_and_a_missing_file_is_named(tmp_path):
@@ -306,3 +309,12 @@ def test_answers_are_remembered_only_until_the_label_is_described(tmp_path):
         assert len(file.answers) == 1
         file.append(line())
         assert not file.answers
+
+
+def test_the_package_needs_no_module_of_one_operating_system(repository):
+    modules = re.compile(r"^\s*(?:import|from) (fcntl|termios|resource|pwd|grp|msvcrt)\b", re.M)
+    found = {
+        path.name: modules.findall(path.read_text(encoding="utf-8"))
+        for path in (repository / "conceptseg").rglob("*.py")
+    }
+    assert len(found) > 100 and not {name: used for name, used in found.items() if used}

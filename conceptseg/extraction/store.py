@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from threading import Lock
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from ..concepts.described import Answer, Description, Value
@@ -63,35 +64,40 @@ class ConceptFile:
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        lock_file = self.path.with_name(f".{self.path.name}.lock")
+        self._only_writer = FileLock(lock_file, thread_local=False)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._descriptor)
+            self._only_writer.acquire(timeout=0)
+        except Timeout as error:
             raise BlockingIOError(
                 f"expected to be the only writer of '{self.path}', got another process that has it"
                 " open; wait for it, or choose another output_file"
             ) from error
+        self._file = FileIO(self.path, "a+")  # unbuffered: a line is one write
         self._lock = Lock()
         self._cut_half_line()
         self.described: dict[Key, str] = {}  # settings of the newest description
         self.failed: dict[Key, str] = {}
         self.answers: dict[Key, list[Answer]] = {}
-        for line in read_lines(self.path):
-            self._note(line)
+        try:
+            for line in read_lines(self.path):
+                self._note(line)
+        except ValueError:
+            self.close()
+            raise
 
     def _cut_half_line(self) -> None:
         """Remove what a kill left of the last line."""
-        end = size = os.fstat(self._descriptor).st_size
+        end = size = self._file.seek(0, os.SEEK_END)
         while end:
-            start = max(0, end - 65536)
-            at = os.pread(self._descriptor, end - start, start).rfind(b"\n")
+            start = self._file.seek(max(0, end - 65536))
+            at = self._file.read(end - start).rfind(b"\n")
             if at >= 0:
                 end = start + at + 1
                 break
             end = start
         if end < size:
-            os.ftruncate(self._descriptor, end)
+            self._file.truncate(end)
             logger.warning("cut half a line, left by a stopped run, off '%s'.", self.path)
 
     def _note(self, line: Line) -> None:
@@ -112,13 +118,14 @@ class ConceptFile:
         with self._lock:
             view = memoryview(text)
             while view:
-                view = view[os.write(self._descriptor, view) :]
+                view = view[self._file.write(view) :]
             self._note(line)
 
     def close(self) -> None:
         """Force everything to the disk and let others write."""
-        os.fsync(self._descriptor)
-        os.close(self._descriptor)
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._only_writer.release()
 
     def __enter__(self) -> ConceptFile:
         return self
