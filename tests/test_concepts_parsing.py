@@ -78,6 +78,11 @@ def test_synonyms_stand_for_canonical_values_or_places():
         ("lower right corner", "bottom right"),
         ("lowermost part", "bottom"),
         ("left-hand side of the image", "left"),
+        ("lower left-hand corner", "bottom left"),
+        ("right hand part", "right"),
+        ("mid left", "left"),
+        ("mid upper part", "top"),
+        ("in the mid part", None),
         ("on the right side of this picture", "right"),
         ("middle left", "left"),
         ("centrally, in the middle", None),
@@ -157,6 +162,10 @@ def test_digits_that_count_no_objects_are_reported(digits):
         "5 \u00d7 3 mm",
         "12 mm\u00b2",
         "3 millimeters",
+        "below 5 mm",
+        "above 10 mm",
+        "under five-mm",
+        "over 2 cm",
     ],
 )
 def test_measures_are_no_counts_and_are_named(measure):
@@ -166,6 +175,11 @@ def test_measures_are_no_counts_and_are_named(measure):
     (warning,) = parsed.warnings
     assert "mm" in warning or "cm" in warning or "%" in warning or "millimeters" in warning
     assert "is left out" in warning
+
+
+def test_above_and_below_without_a_measure_are_places():
+    assert said("polyp above") == {"location": "top"}
+    assert said("2 polyps of the lower part, 5 mm") == {"location": "bottom", "number": 2}
 
 
 def test_a_count_beside_a_measure_is_kept():

@@ -161,7 +161,7 @@ def name_keywords(
             used.update(picked)
             named += list(dict.fromkeys(picked.values())) or mention.keywords
     if not mentions and len(keywords) > 1:
-        held = {word: [k for k in keywords if word in _directions_of(k)] for word in directions}
+        held = {word: [k for k in keywords if word in directions_of(k)] for word in directions}
         used = {word: holders[0] for word, holders in held.items() if len(holders) == 1}
         named = list(used.values())
     return list(dict.fromkeys(named)), used
@@ -169,7 +169,7 @@ def name_keywords(
 
 def _pick(holders: Sequence[str], directions: Collection[str]) -> dict[str, str]:
     """Directions that only one of the keywords holds, with that keyword."""
-    held = {word: [k for k in holders if word in _directions_of(k)] for word in directions}
+    held = {word: [k for k in holders if word in directions_of(k)] for word in directions}
     return {word: found[0] for word, found in held.items() if len(found) == 1 < len(holders)}
 
 
@@ -178,6 +178,6 @@ def names_a_side(keyword: str) -> bool:
     return re.search(r"\b(left|right)\b", keyword, re.IGNORECASE) is not None
 
 
-def _directions_of(keyword: str) -> set[str]:
+def directions_of(keyword: str) -> set[str]:
     """Canonical directions in a keyword."""
     return {SYNONYMS.get(w, w) for w in prompt_words(keyword)}.intersection(DIMENSIONS)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .naming import Mention, complete_lists, describes, find_mentions, name_keywords, prompt_words
 from .negation import Negations, take_negations
+from .normalizing import normalize, take_measures
 from .orientation import DIMENSIONS, join_directions
+from .phrases import Unread, take_phrases
 from .schema import ATTRIBUTES, LOCATIONS, Concepts
 from .wording import (
     FILLERS,
@@ -19,18 +20,11 @@ from .wording import (
     MAX_NUMBER,
     NUMBER_WORDS,
     SYNONYMS,
-    UNITS,
 )
 
 MAX_CHARACTERS = 1000  # of a prompt; a longer text is a document
 _WORD_ATTRIBUTES = ("shape", "size", "color", "intensity")
 _PRONOUN_STARTS = frozenset(["the", "a", "this", "that", "which"])  # "the one"
-_NUMBER = rf"(?:\d+(?:[.,]\d+)?|{'|'.join(sorted(NUMBER_WORDS))})"
-_UNIT = rf"(?:{'|'.join(sorted(UNITS, key=len, reverse=True))})"
-_MEASURE = re.compile(
-    rf"(?<!\w){_NUMBER}(?: ?-?{_UNIT})?(?: ?(?:x|by|to|-) ?{_NUMBER})* ?-?{_UNIT}[23²³]?(?!\w)"
-)
-_PLAIN = str.maketrans({"\u2019": "'", "\u00d7": "x", "\u2013": "-", "\u2212": "-"})  # typeset
 
 
 @dataclass(frozen=True)
@@ -43,12 +37,14 @@ class ParsedPrompt:
         keywords: all keywords named, in the order of the prompt.
         unknown_words: words outside the vocabulary, in reading order.
         warnings: readable remarks: suggestions for unknown words, contradictions, what was left out.
+        side: the location, where it is a side said right before the object: "left hippocampus".
     """
 
     concepts: Concepts | None
     keywords: tuple[str, ...] = ()
     unknown_words: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    side: str | None = None
 
     @property
     def keyword(self) -> str | None:
@@ -63,7 +59,7 @@ def parse_prompt(
 
     Case and punctuation do not matter. Keywords match longest first, in singular or plural; part of
     a name will do, see `name_keywords`. "no polyp" is a number of 0; other negations, measures in
-    units and contradictions are left out with a warning.
+    units, places on the body, parts of an object and contradictions are left out with a warning.
 
     Args:
         text: such as "2 small round polyps in the lower left".
@@ -78,11 +74,12 @@ def parse_prompt(
     """
     keywords = tuple(keywords)
     _check(text, keywords)
-    text, warnings = _take_measures(_normalize(text))
+    text, warnings = take_measures(normalize(text))
     own = {k.lower(): prompt_words(v) for k, v in (synonyms or {}).items()}
     words = [word for said in prompt_words(text) for word in own.get(said, [said])]
-    items = find_mentions(complete_lists(words, keywords), keywords)
-    negations = take_negations([SYNONYMS.get(i, i) if isinstance(i, str) else i for i in items])
+    phrases = take_phrases(find_mentions(complete_lists(words, keywords), keywords))
+    items = [SYNONYMS.get(i, i) if isinstance(i, str) else i for i in phrases.items]
+    negations = take_negations(items)
     reader = _Reader(negations.items)
     named, absent, remarks = _name(reader, negations, keywords)
     values = reader.values(len(named) > 1)
@@ -90,11 +87,12 @@ def parse_prompt(
         if values:
             remarks.append("what is absent has no attributes; the other words are left out.")
         values = {"number": 0}
-    warnings += [*negations.warnings, *remarks, *reader.warnings]
+    warnings += [*phrases.warnings, *negations.warnings, *remarks, *reader.warnings]
     warnings += _explain(reader.unknown, keywords, own)
     spoken = named[0] if named else keywords[0] if values or len(keywords) == 1 else None
     concepts = None if spoken is None else Concepts(keyword=spoken, **values)
-    return ParsedPrompt(concepts, tuple(named), tuple(reader.unknown), tuple(warnings))
+    side = reader.side if reader.side == values.get("location") else None
+    return ParsedPrompt(concepts, tuple(named), tuple(reader.unknown), tuple(warnings), side)
 
 
 def _check(text: str, keywords: Sequence[str]) -> None:
@@ -105,21 +103,6 @@ def _check(text: str, keywords: Sequence[str]) -> None:
         raise ValueError(
             f"expected a prompt of at most {MAX_CHARACTERS} characters, got {len(text)}; shorten it"
         )
-
-
-def _normalize(text: str) -> str:
-    """Lower case, single spaces, without possessives; "don't" is "not"."""
-    text = " ".join(text.lower().translate(_PLAIN).split())
-    text = re.sub(r"\b(left|right)[- ]hand(?= side\b)", r"\1", text)
-    text = re.sub(r"\b\w+n't\b", "not", text)
-    return re.sub(r"'s\b", "", text)
-
-
-def _take_measures(text: str) -> tuple[str, list[str]]:
-    """Take "5 mm" and its like out, so that the 5 is no count; also a warning for each."""
-    measures = [match.group() for match in _MEASURE.finditer(text)]
-    warnings = [f"{m!r} is left out: say tiny, small, medium or large instead." for m in measures]
-    return _MEASURE.sub(" ", text), warnings
 
 
 def _name(
@@ -158,7 +141,9 @@ def _explain(unknown: Iterable[str], keywords: Sequence[str], own: Iterable[str]
     remarks = []
     for word in unknown:
         close = difflib.get_close_matches(word, vocabulary, n=3, cutoff=0.7)
-        if word[0].isdecimal():
+        if word in vocabulary or (word.isdecimal() and int(word) <= MAX_NUMBER):
+            remarks.append(f"{word!r} says nothing of the objects where it stands; leave it out.")
+        elif word[0].isdecimal():
             remarks.append(f"{word!r} is no number of objects; expected 0 to {MAX_NUMBER}.")
         elif close:
             remarks.append(f"{word!r} is not in the vocabulary; did you mean {', '.join(close)}?")
@@ -180,11 +165,14 @@ class _Reader:
         self.directions: list[str] = []
         self.center = False
         self.both = False
+        self.side: str | None = None
         self.unknown: list[str] = []
         self.warnings: list[str] = []
         self.mentions = [item for item in items if isinstance(item, Mention)]
         for i, item in enumerate(items):
-            if isinstance(item, str):
+            if isinstance(item, Unread):
+                self._note_unknown(item.text)
+            elif isinstance(item, str):
                 self._sort(item, items[i - 1] if i else None, items[i + 1 : i + 5])
 
     def _sort(self, word: str, before: str | Mention | None, after: Sequence) -> None:
@@ -194,6 +182,8 @@ class _Reader:
             return
         if word in DIMENSIONS:
             self.directions.append(word)
+            if word in ATTRIBUTES["laterality"] and _is_of_a_thing(after):
+                self.side = word
         elif word == "center":
             self.center = True
         elif word == "both":
@@ -226,7 +216,12 @@ class _Reader:
             if word in ATTRIBUTES[name]:
                 self.said[name].append(word)
                 return
-        if word not in FILLERS and word not in GENERIC_NOUNS and word not in self.unknown:
+        if word not in FILLERS and word not in GENERIC_NOUNS:
+            self._note_unknown(word)
+
+    def _note_unknown(self, word: str) -> None:
+        """Note a word that is not understood."""
+        if word not in self.unknown:
             self.unknown.append(word)
 
     def values(self, several_keywords: bool) -> dict:
@@ -272,6 +267,12 @@ class _Reader:
 def _of_the_image(after: Sequence[str | Mention]) -> bool:
     """Whether words go on with "of the image"."""
     return list(after[:1]) == ["of"] and any(word in IMAGE_NOUNS for word in after[1:3])
+
+
+def _is_of_a_thing(after: Sequence) -> bool:
+    """Whether words that describe lead on to an object, as after "left" in "left small hippocampus"."""
+    thing = next((x for x in after if not (isinstance(x, str) and describes(x))), None)
+    return isinstance(thing, Mention) or thing in GENERIC_NOUNS
 
 
 def _is_pronoun(before: str | Mention | None, following: str | Mention | None) -> bool:

@@ -8,23 +8,55 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-FILLERS = _words(
-    "a an the in of at on to with and or is are there this that these it its which as has "
-    "have located location position positioned lying situated found seen visible image "
-    "picture photo photograph scan slice frame volume area areas region regions side part "
-    "portion corner half hand zone quadrant third edge section object objects show segment "
-    "find mark outline detect delineate highlight locate draw select get give me please i "
-    "want need all any every color colour colored coloured shape shaped size sized looking "
-    "appearing intensity signal level nor but only just for from can could you them ones "
-    "diameter measuring"
+ARTICLES = _words("a an the this that these its")
+PRONOUNS = _words("it them ones i me you there which")
+PREPOSITIONS = _words("in of at on to with for from as")
+CONJUNCTIONS = _words("and or nor but")
+ALL_WORDS = _words("all any anything every everything")
+REQUEST_WORDS = _words(
+    "show segment find mark outline detect delineate highlight locate draw select get give please"
+    " want need can could just only"
+)
+STATE_WORDS = _words(
+    "is are has have located lying positioned situated found seen visible looking appearing"
+)
+PLACE_NOUNS = _words(
+    "location position area areas region regions side part portion corner half zone quadrant third"
+    " edge section"
 )
 IMAGE_NOUNS = _words("image picture photo photograph scan slice frame")
+PROPERTY_NOUNS = _words(
+    "color colour colored coloured shape shaped size sized diameter measuring level signal intensity"
+)
+FILLERS = frozenset().union(  # understood, and without a meaning of their own
+    ARTICLES, PRONOUNS, PREPOSITIONS, CONJUNCTIONS, ALL_WORDS, REQUEST_WORDS, STATE_WORDS,
+    PLACE_NOUNS, IMAGE_NOUNS, PROPERTY_NOUNS, ["object", "objects", "volume"],
+)  # fmt: skip
+INDEX_NOUNS = _words(  # a number after one of these tells which one, or how large, not how many
+    "slice slices frame frames segment segments section sections zone zones image images scan scans"
+    " volume volumes picture pictures photo photos photograph photographs area areas region regions"
+    " quadrant quadrants level levels series case phase grade stage type rads birads size diameter"
+    " measuring"
+)
+SIGNAL_NOUNS = _words("signal signals intensity intensities contrast density attenuation")
+BODY_PARTS = _words(  # that have a side of their own, or an upper and a lower one
+    "hand hands foot feet leg legs arm arms forearm forearms knee knees elbow elbows shoulder"
+    " shoulders wrist wrists ankle ankles hip hips heel heels toe toes finger fingers thumb thumbs"
+    " thigh thighs shin shins calf calves palm palms buttock buttocks breast breasts lung"
+    " lungs kidney kidneys eye eyes eyelid eyelids ear ears cheek cheeks lip lips jaw"
+    " chest abdomen flank groin axilla armpit ovary ovaries colon"
+)
+ORGAN_PARTS = _words("lobe lobes hemisphere hemispheres ventricle ventricles atrium atria")
+OBJECT_PARTS = _words(  # said of an object beside words for a place, such as "center"
+    "edge edges rim rims border borders margin margins core cores periphery"
+)
 GENERIC_NOUNS = _words(
     "lesion lesions finding findings target targets abnormality abnormalities structure "
     "structures pathology"
 )
 NEGATIONS = _words("no not non without except excluding never")
 ABSENCES = _words("no without never")  # before a keyword: there is none of it
+EXCEPTIONS = _words("but except excluding")  # before a list of keywords: all the others
 UNITS = _words(
     "mm cm um ml cc px pixel pixels voxel voxels percent % millimeter millimeters"
     " millimetre millimetres centimeter centimeters centimetre centimetres"
