@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .naming import Mention, describes
-from .wording import ABSENCES, FILLERS, GENERIC_NOUNS, NEGATIONS
+from .wording import (
+    ABSENCES,
+    ALL_WORDS,
+    ARTICLES,
+    CONJUNCTIONS,
+    EXCEPTIONS,
+    FILLERS,
+    GENERIC_NOUNS,
+    NEGATIONS,
+)
 
 _SINGLES = frozenset(["one", "single", "1"])  # "not one polyp" is no polyp
+_NO_EXCEPTIONS = NEGATIONS | {"only", "just"}  # after "but"
 
 
 @dataclass
@@ -39,12 +49,29 @@ def take_negations(items: Sequence[str | Mention]) -> Negations:
     found = Negations()
     i = 0
     while i < len(items):
-        if items[i] in NEGATIONS:
+        if items[i] in NEGATIONS or _is_exception(items, i):
             i = _take_one(items, i, found)
         else:
             found.items.append(items[i])
             i += 1
     return found
+
+
+def _is_exception(items: Sequence[str | Mention], index: int) -> bool:
+    """Whether "but" excludes: after "all", "any" or "everything", with the things it names between."""
+    following = items[index + 1] if index + 1 < len(items) else None
+    if items[index] != "but" or following in _NO_EXCEPTIONS:
+        return False
+    begins = (
+        isinstance(following, Mention) or following in ARTICLES
+    )  # "all small ones but the liver"
+    for item in reversed(items[:index]):
+        if item in ALL_WORDS:
+            return True
+        passed = isinstance(item, Mention) or item in FILLERS or item in GENERIC_NOUNS
+        if not passed and not (begins and _may_describe(item, False)):
+            return False
+    return False
 
 
 def _take_one(items: Sequence[str | Mention], start: int, found: Negations) -> int:
@@ -59,12 +86,13 @@ def _take_one(items: Sequence[str | Mention], start: int, found: Negations) -> i
     described = [item for item in items[first:end] if item not in FILLERS]
     thing = items[end] if end < len(items) else None
     is_thing = isinstance(thing, Mention) or thing in GENERIC_NOUNS
-    if is_thing and (word in ABSENCES or _SINGLES.issuperset(described)):
+    single = _SINGLES.issuperset(described) and not (described and word == "but")
+    if is_thing and (word in ABSENCES or single):
         if not _SINGLES.issuperset(described):
             said = " ".join(described)
             found.warnings.append(f"{_quote(items[start : end + 1])} is read without {said!r}.")
         _file_thing(word, thing, found)
-        return end + 1
+        return _take_list(items, start, end + 1, found)
     if described:
         found.warnings.append(
             f"{_quote(items[start:end])} is left out: a prompt says what to find, not what to avoid."
@@ -72,6 +100,22 @@ def _take_one(items: Sequence[str | Mention], start: int, found: Negations) -> i
         return end
     found.warnings.append(f"{word!r} is left out: a prompt says what to find, not what to avoid.")
     return start + 1
+
+
+def _take_list(items: Sequence[str | Mention], start: int, index: int, found: Negations) -> int:
+    """Exclude what a list goes on with: "all but the liver, the spleen and the kidney"."""
+    if items[start] not in EXCEPTIONS:
+        return index
+    of_all = any(item in ALL_WORDS for item in items[:start])
+    while True:
+        following = index
+        while following < len(items) and items[following] in ARTICLES | CONJUNCTIONS - {"but"}:
+            following += 1
+        linked = of_all or any(item in CONJUNCTIONS for item in items[index:following])
+        if not linked or following == len(items) or not isinstance(items[following], Mention):
+            return index
+        found.excluded.append(items[following])
+        index = following + 1
 
 
 def _file_thing(word: str, thing: str | Mention, found: Negations) -> None:
