@@ -12,7 +12,9 @@ from torch import Tensor
 
 from .concepts import Concepts, ParsedPrompt, concepts_to_sentence, parse_prompt
 from .concepts.descriptors import Descriptors, take_descriptors
+from .concepts.naming import names_a_side, prompt_words
 from .concepts.orientation import third
+from .concepts.wording import BODY_PARTS
 
 _PHOTO_WORDS = {"top", "bottom", "left", "right", "center"}
 _DOUBTFUL = 0.8  # presence under a prompt below it is remarked on; training names few wrong places
@@ -29,6 +31,8 @@ class PromptPlan:
         asked: those the prompt asks for.
         sentences: one per keyword; "" for a label not asked for, or text-free.
         laterality: patient side the mask is restricted to (volumes), or None.
+        only_side: False keeps everything where nothing lies on that side ("left hippocampus": a volume
+            may show no more than one side, and its middle then is not the patient's).
         level: third of the superior-inferior axis it is restricted to (volumes), or None.
         place: cell of the 3 x 3 grid it is restricted to (images), or None; None also where several
             objects are asked for, whose common centre a place may be.
@@ -43,6 +47,7 @@ class PromptPlan:
     level: str | None = None
     place: str | None = None
     warnings: tuple[str, ...] = ()
+    only_side: bool = True
 
 
 def plan_prompt(
@@ -55,8 +60,9 @@ def plan_prompt(
     """Read a prompt for a network with these keywords.
 
     A prompt that names no keyword speaks of all labels. For volumes, side and level are kept out of
-    the sentence, which describes one slice, and restrict the mask instead. In an image they are
-    places: "on the left side" is "left". A prompt for no object ("no polyp") asks for no label.
+    the sentence, which describes one slice, and restrict the mask instead; "left hippocampus" then
+    means the patient's left one. In an image they are places: "on the left side" is "left". A prompt
+    for no object ("no polyp") asks for no label.
 
     Args:
         prompt: free text of the concept vocabulary; None: text-free.
@@ -82,6 +88,8 @@ def plan_prompt(
     remarks = [*parsed.warnings, *_refuse_unknown(parsed, prompt, keywords, strict)]
     asked = tuple(parsed.keywords) or keywords
     spoken = parsed.concepts or Concepts(keyword=asked[0])
+    only_side = parsed.side is None or spoken.laterality is not None
+    spoken = _read_own_side(spoken, parsed.side, asked, volume, remarks)
     spoken = _photo_to_level(spoken) if volume else _side_to_place(spoken, remarks)
     if spoken.number == 0:
         asked = ()
@@ -101,6 +109,7 @@ def plan_prompt(
         spoken.level if volume else None,
         None if volume or spoken.number not in (None, 1) else spoken.location,
         tuple(remarks),
+        only_side,
     )
 
 
@@ -119,6 +128,27 @@ def _refuse_unknown(
     if strict:
         raise ValueError(" ".join([message, *parsed.warnings]))
     return [message]
+
+
+def _read_own_side(
+    concepts: Concepts, side: str | None, asked: Sequence[str], volume: bool, remarks: list[str]
+) -> Concepts:
+    """Concepts in which the side of the object itself ("left hippocampus") is the patient's, no place."""
+    if side is None or any(names_a_side(keyword) for keyword in asked):
+        return concepts
+    if volume and concepts.laterality not in (None, side):
+        remarks.append(f"{side!r} is left out beside 'on the {concepts.laterality} side'.")
+        return concepts.model_copy(update={"location": None})
+    if volume:
+        if concepts.laterality is None:
+            remarks.append(
+                f"{side!r} is read as the patient's {side} side; where nothing lies there, all stays."
+            )
+        return concepts.model_copy(update={"location": None, "laterality": side})
+    if all(prompt_words(keyword)[-1] in BODY_PARTS for keyword in asked):
+        remarks.append(f"{side!r} is left out: it is a side of the body, not of the image.")
+        return concepts.model_copy(update={"location": None})
+    return concepts
 
 
 def _side_to_place(concepts: Concepts, remarks: list[str]) -> Concepts:
@@ -231,25 +261,33 @@ def _parts_at(place: str, probability: Tensor) -> np.ndarray:
         return np.ones(tuple(probability.shape), dtype=bool)
     asked = [("right" in words) - ("left" in words), ("bottom" in words) - ("top" in words)]
     parts, centres = _connected(probability)
-    sizes = np.bincount(parts.ravel(), minlength=len(centres) + 1)
     away = np.zeros(len(centres) + 1, dtype=int)  # in cells; 0 for the background, which stays
     for number, centre in enumerate(centres, start=1):
         away[number] = np.abs(np.subtract([third(x) for x in centre], asked)).max()
-    inside = sizes[1:][away[1:] == 0].max(initial=0) >= _SPECK * sizes[1:].max(initial=1)
-    return (away <= (0 if inside else 1))[parts]
+    return (away <= (0 if _hold_an_object(parts, away == 0) else 1))[parts]
+
+
+def _hold_an_object(parts: np.ndarray, chosen: np.ndarray) -> bool:
+    """Whether the chosen parts (N + 1,), background first, hold more than specks."""
+    sizes = np.bincount(parts.ravel(), minlength=len(chosen))[1:]
+    return bool(sizes[chosen[1:]].max(initial=0) >= _SPECK * sizes.max(initial=1))
 
 
 def _parts_to_keep(probability: Tensor, plan: PromptPlan, directions: Sequence[str]) -> np.ndarray:
     """Boolean (*spatial): the connected parts of the mask that lie where the plan says."""
     parts, centres = _connected(probability)
-    keep = np.zeros(len(centres) + 1, dtype=bool)
-    keep[0] = True  # the soft border around the mask, needed when it is interpolated
+    on_side, at_level = np.zeros((2, len(centres) + 1), dtype=bool)
     for number, centre in enumerate(centres, start=1):
         place = dict(zip(directions, centre, strict=True))
         right, up = _along(place, "right", "left"), _along(place, "superior", "inferior")
         side = "right" if right >= 0.5 else "left"
         level = ("inferior", "middle", "superior")[third(up) + 1]
-        keep[number] = plan.laterality in (None, side) and plan.level in (None, level)
+        on_side[number] = plan.laterality in (None, side)
+        at_level[number] = plan.level in (None, level)
+    if not plan.only_side and not _hold_an_object(parts, on_side):
+        on_side[:] = True
+    keep = on_side & at_level
+    keep[0] = True  # the soft border around the mask, needed when it is interpolated
     return keep[parts]
 
 
