@@ -131,10 +131,10 @@ def first_folder(folder: Path, names: Iterable[str]) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_dir()), None)
 
 
-def _stems(folder: Path) -> dict[str, Path]:
+def _stems(folder: Path, spatial_dims: int | None) -> dict[str, Path]:
     """Give stem -> path of the images below a folder; the stem is the relative path, no suffix."""
     stems: dict[str, Path] = {}
-    for path in images_below(folder):
+    for path in images_below(folder, spatial_dims):
         relative = path.relative_to(folder).as_posix()
         stem = relative[: len(relative) - len(known_suffix(path))]
         if stem in stems:
@@ -152,8 +152,23 @@ def _without_ending(stem: str, endings: Sequence[str]) -> str:
     return stem[: len(stem) - len(found)]
 
 
+def _stems_of_pairs(
+    images_dir: Path, masks_dir: Path, spatial_dims: int | None = None
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Give stem -> path of images and masks, without endings where no stem is in both otherwise."""
+    images, masks = _stems(images_dir, spatial_dims), _stems(masks_dir, spatial_dims)
+    if not images.keys() & masks.keys():
+        masks = {_without_ending(stem, _MASK_ENDINGS): path for stem, path in masks.items()}
+    if not images.keys() & masks.keys():
+        images = {_without_ending(stem, _IMAGE_ENDINGS): path for stem, path in images.items()}
+    return images, masks
+
+
 def match_pairs(images_dir: Path, masks_dir: Path) -> list[dict[str, Any]]:
     """Pair images and masks by stem ("a.jpg" with "a.png"; also "a_mask.png", "a_0000.nii.gz").
+
+    The folder of a DICOM series is a volume named by it. Its files are pictures, each a case, where they
+    have masks and the folder has none, and where they lie in ``images_dir`` itself.
 
     Returns:
         Cases with "image" and "label", absolute paths, sorted by image.
@@ -161,11 +176,12 @@ def match_pairs(images_dir: Path, masks_dir: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: an image without mask or a mask without image, or two files of one stem.
     """
-    images, masks = _stems(images_dir), _stems(masks_dir)
-    if not images.keys() & masks.keys():
-        masks = {_without_ending(stem, _MASK_ENDINGS): path for stem, path in masks.items()}
-    if not images.keys() & masks.keys():
-        images = {_without_ending(stem, _IMAGE_ENDINGS): path for stem, path in images.items()}
+    images, masks = _stems_of_pairs(images_dir, masks_dir)
+    is_nameless = "." in images.keys() | masks.keys()  # a series that lies in the folder itself
+    if is_nameless or not images.keys() & masks.keys():
+        pictures = _stems_of_pairs(images_dir, masks_dir, spatial_dims=2)
+        if is_nameless or pictures[0].keys() & pictures[1].keys():
+            images, masks = pictures
     lonely = [
         f"{what} {_shown(sorted(path.name for path in paths))}"
         for what, paths in (

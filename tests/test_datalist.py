@@ -151,6 +151,42 @@ def test_volumes_and_dicom_folders_pair_by_their_name(tmp_path):
     assert names(cases, "label") == ["p1.nii.gz", "p2.nii.gz"]
 
 
+@pytest.mark.parametrize(
+    ("folder", "mask"),
+    [(".", "{}.png"), (".", "{}_mask.png"), (".", "{}.dcm"), ("p1", "{}.png"), ("p1", "{}_gt.png")],
+)
+def test_dicom_pictures_of_one_series_pair_one_by_one(tmp_path, folder, mask):
+    for stem in ("a", "b", "c"):
+        write_dicom_header(tmp_path / "images" / folder / f"{stem}.dcm", "1.1")
+        path = tmp_path / "masks" / folder / mask.format(stem)
+        if path.suffix == ".dcm":
+            write_dicom_header(path, "1.2")
+        else:
+            write_picture(path)
+    cases = folder_datalist(tmp_path, val_fraction=0)["training"]
+    assert names(cases) == ["a.dcm", "b.dcm", "c.dcm"]
+    assert names(cases, "label") == [mask.format(stem) for stem in "abc"]
+
+
+def test_dicom_series_of_one_name_are_a_volume_and_its_mask(tmp_path):
+    for index in range(2):
+        for number, part in enumerate(("images", "masks")):
+            for case in ("p1", "p2"):
+                uid = f"1.{number}.{case[1]}"
+                write_dicom_header(tmp_path / part / case / f"{index}.dcm", uid)
+    cases = folder_datalist(tmp_path, val_fraction=0)["training"]
+    assert names(cases) == names(cases, "label") == ["p1", "p2"]
+
+
+@pytest.mark.parametrize(("folder", "said"), [("p1", "p1"), (".", r"0\.dcm, 1\.dcm")])
+def test_dicom_images_without_masks_are_named(tmp_path, folder, said):
+    for index in range(2):
+        write_dicom_header(tmp_path / "images" / folder / f"{index}.dcm", "1.1")
+    write_picture(tmp_path / "masks" / "q.png")
+    with pytest.raises(ValueError, match=rf"no mask for {said}; no image for q\.png"):
+        folder_datalist(tmp_path)
+
+
 def test_mask_endings_of_public_sets_are_understood(tmp_path):
     write_pairs(tmp_path, ["a", "b"], mask_name="{}_segmentation.png")
     assert len(folder_datalist(tmp_path, val_fraction=0)["training"]) == 2
