@@ -130,6 +130,34 @@ def test_part_with_a_background_click_alone_goes():
     assert left[1:3].all() and not left[6:].any()
 
 
+def test_clicks_at_two_thresholds_mark_both_parts():
+    region, balls = clicks.region_of(two_blocks(), np.array([[6, 1], [1, 1], [2, 3]]), EVERYWHERE)
+    assert balls == 0
+    np.testing.assert_array_equal(region > 0.5, two_blocks() > 0.1)
+
+
+def test_parts_are_looked_for_once_per_threshold(monkeypatch):
+    label, calls = clicks.ndimage.label, []
+    counted = SimpleNamespace(label=lambda mask: calls.append(1) or label(mask))
+    monkeypatch.setattr(clicks, "ndimage", counted)
+    points = np.array([[1, 0], [1, 1], [2, 2], [2, 3], [6, 0], [7, 1]])
+    clicks.region_of(two_blocks(), points, EVERYWHERE)
+    assert len(calls) == 2
+
+
+def test_many_background_clicks_split_a_part_as_every_distance_says():
+    rng = np.random.default_rng(0)
+    region = np.zeros((12, 11, 10), dtype=np.float32)
+    region[1:11, 1:10, 1:9] = 0.9
+    points = rng.integers(1, 8, (14, 3))
+    inside, outside = points[:6], points[6:]
+    left = clicks.without_background(region, inside, outside)
+    for voxel in np.argwhere(region):
+        meant = min(np.linalg.norm(voxel - point) for point in inside)
+        denied = min(np.linalg.norm(voxel - point) for point in outside)
+        assert (left[tuple(voxel)] > 0.5) == (denied >= meant), voxel
+
+
 def test_part_with_both_clicks_is_split_by_distance():
     region = np.zeros((10, 4), dtype=np.float32)
     region[1:9] = 1

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from .bundle import Bundle
 from .options import read_label_prompt
@@ -147,19 +148,27 @@ def region_of(
             if found.any():
                 return _lifted(probability, found, threshold), 0
         return result, 0
-    balls = 0
-    for point in map(tuple, points):
-        for threshold in THRESHOLDS:
-            found = (probability > threshold) & inside
-            if found[point]:
-                parts, _ = ndimage.label(found)
-                part = parts == parts[point]
-                result = np.maximum(result, _lifted(probability, part, threshold))
-                break
-        else:
-            balls += 1
-            result = np.maximum(result, _ball(probability.shape, point) * inside)
-    return result, balls
+    missed = points
+    for threshold in THRESHOLDS:
+        found = (probability > threshold) & inside
+        hit = found[tuple(missed.T)]
+        if hit.any():
+            part = _parts_with(found, missed[hit])
+            result = np.maximum(result, _lifted(probability, part, threshold))
+        missed = missed[~hit]
+        if not len(missed):
+            break
+    for point in missed:
+        result = np.maximum(result, _ball(probability.shape, point) * inside)
+    return result, len(missed)
+
+
+def _parts_with(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The connected parts of a mask that hold a point, each of which lies inside one."""
+    parts, count = ndimage.label(mask)
+    wanted = np.zeros(count + 1, dtype=bool)
+    wanted[parts[tuple(points.T)]] = True
+    return wanted[parts]
 
 
 def _lifted(probability: np.ndarray, part: np.ndarray, threshold: float) -> np.ndarray:
@@ -185,19 +194,15 @@ def without_background(
     background click go.
     """
     result = region.copy()
+    if not len(background):
+        return result
     parts, _ = ndimage.label(region > 0.5)
-    kept = {int(parts[tuple(p)]) for p in foreground}
-    for point in map(tuple, background):
-        number = int(parts[point])
-        if number and number not in kept:
-            result[parts == number] = 0
-        elif number:
-            voxels = np.argwhere(parts == number)
-            nearer = _distance(voxels, background) < _distance(voxels, foreground)
-            result[tuple(voxels[nearer].T)] = 0
+    kept = set(parts[tuple(foreground.T)].tolist())
+    for number in set(parts[tuple(background.T)].tolist()) - {0}:
+        voxels = np.argwhere(parts == number)
+        if number in kept:
+            denied, _ = cKDTree(background).query(voxels)
+            meant, _ = cKDTree(foreground).query(voxels)
+            voxels = voxels[denied < meant]
+        result[tuple(voxels.T)] = 0
     return result
-
-
-def _distance(voxels: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Distance of each voxel (m, D) to the nearest of the points (n, D)."""
-    return np.min(np.linalg.norm(voxels[:, None] - points[None], axis=-1), axis=1)
