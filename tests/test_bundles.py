@@ -273,6 +273,10 @@ def test_training_goes_on_where_it_stopped(trained, tmp_path):
     before = torch.load(output / "last.pt", weights_only=False)
     assert resumed["epoch"] == 3
     assert resumed["iteration"] * 2 == before["iteration"] * 3
+    assert resumed["lr_scheduler"]["t_total"] == resumed["iteration"]
+    rates = [saved["optimizer"]["param_groups"][0]["lr"] for saved in (before, resumed)]
+    assert rates == pytest.approx([0, 0], abs=1e-9)  # each at the end of its own schedule
+    assert resumed["recipe"]["mode_shares"] == [0, 0.7, 0.2, 0.1]
 
 
 def test_training_starts_from_given_weights_and_judges_them_first(trained, tmp_path):
