@@ -164,6 +164,9 @@ def test_monai_labels_client_signs_in_and_segments(guarded, tmp_path):
     assert answer["labels"]["posterior hippocampus"]["present"]
     client.save_label(image, path, "final")
     assert client.info()["datastore"]["completed"] == 1
+    (record,) = (guarded.log.parent / "model" / "rounds").glob("*/rounds.jsonl")
+    saved = [e for e in map(json.loads, record.read_text().splitlines()) if e["event"] == "saved"]
+    assert [e["client"] for e in saved] == ["annotator"]  # not the name that the client sends
 
 
 def test_role_decides_what_a_person_may_do(ask, key):

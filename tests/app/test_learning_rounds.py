@@ -155,3 +155,14 @@ def test_concepts_sent_with_a_label_are_kept(server, people, studies, tmp_path):
     assert np.array_equal(
         np.asarray(Image.open(studies[0] / "labels" / "final" / f"{image}.png")), studies[1][image]
     )
+
+
+def test_people_who_set_no_name_are_known_by_their_computer(server, people, studies, tmp_path):
+    url = f"{server.url}/activelearning/first"
+    offers = {n: requests.post(url, json={"client_id": n}).json()["id"] for n in ("user-xyz", "")}
+    (leases,) = (server.log.parent / "model" / "rounds").glob("*/leases.json")
+    held = json.loads(leases.read_text())
+    assert held[offers["user-xyz"]]["client"] == "user-xyz at 127.0.0.1"
+    assert held[offers[""]]["client"] == "unnamed client at 127.0.0.1"
+    draw(MONAILabelClient(server.url, str(tmp_path)), offers[""], studies[1], tmp_path)
+    assert record(server)[-1]["client"] == "unnamed client at 127.0.0.1"

@@ -8,7 +8,8 @@ from typing import Any
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from .batch_strategy import BatchStrategy
-from .desk import ANONYMOUS, Desk
+from .callers import ANONYMOUS
+from .desk import Desk
 
 
 class Offered:

@@ -14,6 +14,7 @@ from monailabel.config import settings
 from monailabel.endpoints import activelearning, datastore, infer, scoring, session, train
 from monailabel.endpoints import batch_infer as batch
 
+from .callers import named
 from .login import fetch_token
 from .problems import bad_request, unknown_name
 
@@ -30,8 +31,8 @@ def install_threads(app, instance: Callable[[], Any]) -> None:
     """
     slow = {
         ("POST", "/infer/{model}"): checked_inference(infer.api_run_inference, instance),
-        ("POST", "/activelearning/{strategy}"): activelearning.api_sample,
-        ("PUT", "/datastore/label"): datastore.api_save_label,
+        ("POST", "/activelearning/{strategy}"): named(activelearning.api_sample),
+        ("PUT", "/datastore/label"): named(datastore.api_save_label),
         ("GET", "/datastore/label"): datastore.api_download_label,
         ("PUT", "/datastore/image"): datastore.api_add_image,
         ("GET", "/datastore/image"): datastore.api_download_image,
