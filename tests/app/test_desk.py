@@ -1,11 +1,9 @@
-"""Leases, batches, proposals and corrections without a server."""
+"""Leases, batches and corrections without a server."""
 
 import json
 
-import numpy as np
 import pytest
 from fastapi import HTTPException
-from PIL import Image
 
 
 class Clock:
@@ -57,7 +55,7 @@ def test_leases_outlive_the_process(leases, tmp_path, clock):
 
     leases.grant("a", "ada", {})
     again = Leases(tmp_path / "leases.json", 10, clock)
-    assert again.free_for("ben", ["a", "b"]) == ["b"] and again.newest_of("ada") == "a"
+    assert again.free_for("ben", ["a", "b"]) == ["b"]
 
 
 def test_studies_of_the_same_name_have_rounds_of_their_own(tmp_path, monkeypatch):
@@ -92,77 +90,6 @@ def test_the_record_of_an_older_version_stays_and_is_named_in_the_log(tmp_path, 
     caplog.clear()
     rounds_folder(tmp_path, str(tmp_path / "studies"))
     assert not caplog.text
-
-
-def test_the_newest_proposal_is_kept(tmp_path):
-    from lib.proposals import Proposals
-
-    mask = np.zeros((6, 8), dtype=np.uint8)
-    mask[1:3, 2:7] = 1
-    Image.fromarray(mask).save(tmp_path / "mask.png")
-    proposals = Proposals(tmp_path / "kept")
-    proposals.keep("case_1", str(tmp_path / "mask.png"), {"version": "v1"})
-    for _ in range(2):  # a label may be saved again
-        found, facts = proposals.of("case_1")
-        assert facts == {"version": "v1"} and found.sum() == 10
-    Image.fromarray(0 * mask).save(tmp_path / "mask.png")
-    proposals.keep("case_1", str(tmp_path / "mask.png"), {"version": "v2"})
-    found, facts = proposals.of("case_1")
-    assert facts == {"version": "v2"} and not found.any()
-    assert proposals.of("case_2") is None
-
-
-def test_agreement_is_dice_by_label():
-    from types import SimpleNamespace
-
-    from lib.annotations import agreement
-
-    bundle = SimpleNamespace(labels={"a": 1, "b": 2, "c": 3})
-    proposed, saved = np.array([1, 1, 2, 0]), np.array([1, 0, 0, 2])
-    found = agreement(proposed, saved, bundle)
-    assert found == {"a": round(2 / 3, 4), "b": 0.0, "c": 1.0}
-    assert agreement(proposed, saved[:2], bundle) is None
-
-
-def test_a_saved_volume_is_measured_in_patient_axes(phantoms, tmp_path):
-    from types import SimpleNamespace
-
-    import nibabel as nib
-    from lib.annotations import measure, read_case, write_thumbnail
-
-    keywords = ("anterior hippocampus", "posterior hippocampus")
-    bundle = SimpleNamespace(
-        dimension=3, keywords=keywords, labels={k: i + 1 for i, k in enumerate(keywords)}
-    )
-    truth = phantoms(tmp_path, [7])["case_7"].copy()
-    truth[16:] = 0  # the first axis of the file runs to the left
-    image = tmp_path / "case_7.nii.gz"
-    nib.save(nib.Nifti1Image(truth, nib.load(image).affine), tmp_path / "label.nii.gz")
-    shown, label = read_case(str(image), str(tmp_path / "label.nii.gz"), bundle)
-    assert shown.shape[1:] == label.shape
-    found = measure(shown, label, bundle, axis=2)
-    assert found[keywords[0]]["location"] in ("right", "anterior right")
-    assert found[keywords[1]]["location"] in ("right", "posterior right")
-    write_thumbnail(tmp_path / "small" / "case_7.png", shown, label, bundle)
-    assert max(Image.open(tmp_path / "small" / "case_7.png").size) <= 220
-
-
-def test_a_saved_label_is_read_in_the_values_of_its_bundle(tmp_path):
-    from types import SimpleNamespace
-
-    import nibabel as nib
-    from lib.annotations import measure, read_case
-
-    bundle = SimpleNamespace(dimension=2, keywords=("head", "tail"), labels={"head": 1, "tail": 2})
-    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
-    mask = np.zeros((30, 20, 1), dtype=np.uint8)  # as Slicer sends it: a volume of one slice
-    mask[2:8, 12:18] = 1
-    nib.save(nib.Nifti1Image(mask, np.eye(4)), tmp_path / "a.nii.gz")
-    paths = str(tmp_path / "a.png"), str(tmp_path / "a.nii.gz")
-    shown, label = read_case(*paths, bundle, {1: 2})
-    assert shown.shape[1:] == label.shape == (30, 20)
-    found = measure(shown, label, bundle, axis=2)
-    assert found["tail"]["location"] == "bottom left" and found["head"]["number"] == "0"
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+
+from fastapi import HTTPException
 
 from conceptseg.concepts import parse_prompt
 
@@ -45,6 +47,59 @@ def read_corrections(text: Any, keywords: Sequence[str]) -> Corrections:
         if said:
             result.setdefault(parsed.concepts.keyword, {}).update(said)
     return result
+
+
+def sent_corrections(
+    info: Mapping[str, Any], keywords: Sequence[str]
+) -> tuple[Corrections, str | None]:
+    """Corrections sent along with a label, and what is wrong with them.
+
+    The label is saved already, so a slip is told, not refused.
+    """
+    text = info.get("concepts")
+    if not isinstance(text, str) or not text.strip():
+        return {}, None
+    try:
+        return read_corrections(text, keywords), None
+    except HTTPException as error:
+        return {}, str(error.detail)
+
+
+def correction_text(request: Mapping[str, Any]) -> str | None:
+    """The text option `concepts` of a strategy, None where it is empty."""
+    text = request.get("concepts")
+    text = text[0] if isinstance(text, list) and text else text
+    return str(text) if text and str(text).strip() else None
+
+
+def corrected_case(
+    text: str, client: str, images: Collection[str], events: Mapping[str, Mapping[str, Any]]
+) -> tuple[str, str]:
+    """The image that a text is about, which it names or this client saved last, and what it says.
+
+    Args:
+        text: as the client sent it.
+        client: name.
+        images: all of the studies.
+        events: image -> its newest saved label in the record.
+
+    Raises:
+        HTTPException: 400 for an image without a label.
+    """
+    image, said = split_case(text, images)
+    image = image or last_saved_by(client, events)
+    if image not in events:
+        raise bad_request(
+            "Expected 'concepts' for an image with a saved label, got none saved by this client"
+            f"{f' as {image!r}' if image else ''}; save the label first, then press Next Sample."
+        )
+    return image, said
+
+
+def last_saved_by(client: str, events: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The image a client saved last."""
+    mine = {image: e["time"] for image, e in events.items() if e["client"] == client}
+    return max(mine, key=mine.__getitem__) if mine else None
 
 
 def merge_corrections(older: Corrections, newer: Corrections) -> Corrections:

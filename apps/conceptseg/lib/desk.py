@@ -7,8 +7,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,27 +16,25 @@ import numpy as np
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from conceptseg.active_learning.journal import Journal
-from conceptseg.concepts import Concepts, concepts_to_sentence
 
 from . import annotations
 from .background import BackgroundScores
 from .corrections import (
-    Corrections,
+    corrected_case,
+    correction_text,
     corrections_json,
     merge_corrections,
     read_corrections,
-    split_case,
+    sent_corrections,
 )
 from .leases import DEFAULT_MINUTES, Leases
 from .model import ServedModel
+from .naming import choose_model
 from .problems import bad_request
-from .proposals import Proposals
-from .renumber import own_values
+from .proposals import Proposals, asked_labels
 from .rounds_page import write_rounds_page
 
 logger = logging.getLogger(__name__)
-
-ANONYMOUS = "unnamed client"
 
 
 def rounds_folder(model_dir: Path, studies: str) -> Path:
@@ -114,14 +111,20 @@ class Desk:
         if not file or not Path(file).is_file():
             return
         params = result.get("params") or {}
+        prompt = params.get("prompt") or {}
+        bundle = choose_model(self.served, request["model"]).bundle
+        asked = asked_labels(request, params, bundle)
+        if not asked:  # a prompt that says there is nothing proposes nothing
+            return
         facts = {
-            "model": request.get("model"),
+            "bundle": bundle.name,
+            "model": request["model"],
             "version": params.get("model_version"),
-            "prompt": (params.get("prompt") or {}).get("text"),
-            "used": (params.get("prompt") or {}).get("used"),
+            "prompt": prompt.get("text"),
+            "used": prompt.get("used"),
         }
         try:
-            self.proposals.keep(str(request["image"]), str(file), facts)
+            self.proposals.keep(str(request["image"]), str(file), facts, asked)
         except (OSError, ValueError):
             logger.warning("the proposal for %s is not kept", request["image"], exc_info=True)
 
@@ -133,57 +136,27 @@ class Desk:
             image has no final label or its label is in the record already.
         """
         info = dict(datastore.get_label_info(image, DefaultLabelTag.FINAL) or {})
-        if not info or not datastore.get_label_uri(image, DefaultLabelTag.FINAL):
-            return {}
+        file = datastore.get_label_uri(image, DefaultLabelTag.FINAL) if info else None
         before = self.saved_events().get(image, {})
-        if before.get("label_ts", -1) == info.get("ts"):
-            return {}  # a label under another tag was saved
-        lease = self.leases.release(image) or {}
-        proposal = self.proposals.of(image)
-        model = self._model_of(
-            info.get("model"),
-            lease.get("model"),
-            proposal and proposal[1].get("model"),
-            before.get("model"),
-        )
-        paths = (
-            datastore.get_image_uri(image),
-            datastore.get_label_uri(image, DefaultLabelTag.FINAL),
-        )
-        values = own_values(info.get("label_info"), model.bundle)
-        shown, label = annotations.read_case(*paths, model.bundle, values)
-        measured = annotations.measure(shown, label, model.bundle, model.inferer.slice_axes[0])
-        corrections, problem = self._sent_corrections(info, model)
+        if not file or before.get("label_ts", -1) == info.get("ts"):
+            return {}  # nothing final, or a label under another tag was saved
+        lease, proposal = self.leases.release(image) or {}, self.proposals.of(image)
+        names = [info, lease, proposal[1] if proposal else {}, before]
+        path = datastore.get_image_uri(image)
+        saved = annotations.SavedLabel.read(path, file, info.get("label_info"))
+        model = self._model_of(saved, [facts.get("model") for facts in names])
+        corrections, problem = sent_corrections(info, model.bundle.keywords)
         if before.get("model") == model.bundle.name:  # saved again: what was corrected still holds
             corrections = merge_corrections(before["corrected"], corrections)
-        picked = lease or before
         event = {
-            "event": "saved",
-            "image": image,
-            "time": _now(),
-            "label_ts": info.get("ts"),
-            "client": info.get("client_id")
-            or info.get("user")
-            or picked.get("client")
-            or ANONYMOUS,
-            "strategy": picked.get("strategy"),
-            "reason": picked.get("reason"),
-            "seconds_held": round(datetime.now().timestamp() - lease["since"])
-            if lease
-            else before.get("seconds_held"),
+            **annotations.saved_event(image, info, lease, before),
             "model": model.bundle.name,
-            "concepts": measured,
+            "concepts": self._measured(image, saved, model),
             "corrected": corrections,
-            "foreground_voxels": int((label > 0).sum()),
-            **annotations.change(proposal, paths[1], values, model.bundle),
+            "foreground_voxels": int((saved.numbers(model.bundle) > 0).sum()),
+            **annotations.change(proposal, saved, model.bundle),
         }
-        said = self._finish(image, event, datastore, model)
-        try:
-            thumbnail = self.folder / "thumbnails" / f"{image}.png"
-            annotations.write_thumbnail(thumbnail, shown, label, model.bundle)
-        except (OSError, ValueError):
-            logger.warning("no thumbnail of '%s'", image, exc_info=True)
-        self.write_page()
+        said = self._finish(image, event, datastore)
         self.scores.wake()
         answer = {"concepts": said, "changed": event["dice"]}
         return answer | ({"concepts_problem": problem} if problem else {})
@@ -191,46 +164,34 @@ class Desk:
     def correct(self, request: Mapping[str, Any], datastore, client: str) -> str | None:
         """Apply the text option `concepts` of a strategy; gives a remark for the client.
 
-        The text is about the image it names, else about the one this client saved last. Clients
-        send their options with every request, so the same text counts once.
+        Clients send their options with every request, so the same text counts once.
 
         Raises:
             HTTPException: 400 for unknown words or an image without a label.
         """
-        text = request.get("concepts")
-        text = text[0] if isinstance(text, list) and text else text
-        if not text or not str(text).strip():
+        text = correction_text(request)
+        if text is None:
             return None
         events = self.saved_events()
-        image, said = split_case(str(text), datastore.list_images())
-        image = image or self._last_saved_by(client, events)
-        if image not in events:
-            raise bad_request(
-                "Expected 'concepts' for an image with a saved label, got none saved by this client"
-                f"{f' as {image!r}' if image else ''}; save the label first, then press Next Sample."
-            )
+        image, said = corrected_case(text, client, datastore.list_images(), events)
         used = {(e["client"], e["text"]) for e in self.journal.read() if e["event"] == "corrected"}
-        if (client, str(text)) in used:
+        if (client, text) in used:
             return (
                 f"the concepts {said!r} were taken over before and are not used again; for another"
                 f" image write its name first, such as '{image}: {said}'"
             )
         event = events[image]
-        model = self._model_of(event["model"])
-        merged = merge_corrections(
-            event["corrected"], read_corrections(said, model.bundle.keywords)
-        )
-        note = {"event": "corrected", "image": image, "time": _now(), "client": client}
-        self.journal.add(note | {"text": str(text)})
-        sentences = self._finish(image, {**event, "corrected": merged}, datastore, model)
-        self.write_page()
+        if event["model"] not in self.served:
+            raise bad_request(
+                f"Expected a label of {', '.join(self.served)}, got '{image}', labelled for"
+                f" '{event['model']}'; start the server with that bundle to correct its concepts."
+            )
+        keywords = self.served[event["model"]].bundle.keywords
+        merged = merge_corrections(event["corrected"], read_corrections(said, keywords))
+        note = {"event": "corrected", "image": image, "client": client, "text": text}
+        self.journal.add(note | {"time": annotations.now_text()})
+        sentences = self._finish(image, {**event, "corrected": merged}, datastore)
         return f"the concepts of {image} are now: {'; '.join(sentences.values())}"
-
-    @staticmethod
-    def _last_saved_by(client: str, events: Mapping[str, Mapping[str, Any]]) -> str | None:
-        """The image a client saved last."""
-        mine = {image: e["time"] for image, e in events.items() if e["client"] == client}
-        return max(mine, key=mine.__getitem__) if mine else None
 
     def labelled_concepts(self, name: str, labelled: list[str]) -> dict[str, np.ndarray | None]:
         """Annotated image -> (K, A) indices of its concepts as measured and corrected, None where unknown."""
@@ -252,52 +213,38 @@ class Desk:
         except (OSError, ValueError, KeyError):
             logger.warning("the page of the rounds is not written", exc_info=True)
 
-    def _finish(
-        self, image: str, event: dict[str, Any], datastore, model: ServedModel
-    ) -> dict[str, str]:
+    def _measured(
+        self, image: str, saved: annotations.SavedLabel, model: ServedModel
+    ) -> dict[str, dict]:
+        """Concepts of a saved label, whose thumbnail is made as well; {} where that fails."""
+        try:
+            shown, label = annotations.read_case(saved, model.bundle)
+            axis = model.inferer.slice_axes[0]
+            measured = annotations.measure(shown, label, model.bundle, axis)
+            thumbnail = self.folder / "thumbnails" / f"{image}.png"
+            annotations.write_thumbnail(thumbnail, shown, label, model.bundle)
+        except Exception:  # the label is saved, and must be in the record
+            logger.warning("the label of '%s' is not measured", image, exc_info=True)
+            return {}
+        return measured
+
+    def _finish(self, image: str, event: dict[str, Any], datastore) -> dict[str, str]:
         """Record a saved label, and put its concepts where training finds them; gives them in words."""
         self.journal.add(event)
         full = annotations.with_corrections(event["concepts"], event["corrected"])
-        said = self._sentences(full, model)
-        note = {
-            "concepts": said,
-            "corrected_concepts": corrections_json(event["corrected"])
-            if event["corrected"]
-            else "",
-        }
+        said = annotations.sentences_of(full)
+        corrected = corrections_json(event["corrected"]) if event["corrected"] else ""
+        note = {"concepts": said, "corrected_concepts": corrected}
         datastore.update_label_info(image, DefaultLabelTag.FINAL, note)
+        self.write_page()
         return said
 
-    def _sent_corrections(
-        self, info: Mapping[str, Any], model: ServedModel
-    ) -> tuple[Corrections, str | None]:
-        """Corrections sent along with the label; the label is saved already, so a slip is only told."""
-        text = info.get("concepts")
-        if not isinstance(text, str) or not text.strip():
-            return {}, None
-        try:
-            return read_corrections(text, model.bundle.keywords), None
-        except Exception as error:
-            return {}, str(getattr(error, "detail", error))
-
-    def _model_of(self, *names: Any) -> ServedModel:
-        """The model of the first known name; the first model where none is known."""
-        for name in names:
-            name = str(name or "").removesuffix("_interactive")
-            if name in self.served:
-                return self.served[name]
-        return next(iter(self.served.values()))
-
-    @staticmethod
-    def _sentences(values: Mapping[str, Mapping], model: ServedModel) -> dict[str, str]:
-        """Label name -> sentence of its concepts."""
-        result = {}
-        for name in model.bundle.keywords:
-            said = dict(values.get(name, {}))
-            if "number" in said:
-                said["number"] = 4 if said["number"] == "many" else int(said["number"])
-            result[name] = concepts_to_sentence(Concepts(keyword=name, **said))
-        return result
+    def _model_of(self, saved: annotations.SavedLabel, names: Sequence[Any]) -> ServedModel:
+        """The model of a saved label: of those in `names`, else of all, the first that has its labels."""
+        plain = [str(name or "").removesuffix("_interactive") for name in names]
+        known = [name for name in plain if name in self.served]
+        candidates = [self.served[name].bundle for name in (*known, *self.served)]
+        return self.served[annotations.best_bundle(saved.drawn(), candidates).name]
 
     def _note_version(self, name: str, version: str) -> None:
         """Record that other weights are served."""
@@ -310,12 +257,7 @@ class Desk:
             metric = None
         labelled = len(self.saved_events())
         self.journal.add(
-            {"event": "model", "model": name, "version": version, "time": _now(),
+            {"event": "model", "model": name, "version": version, "time": annotations.now_text(),
              "labelled": labelled, "validation_dice": metric}
         )  # fmt: skip
         self.write_page()
-
-
-def _now() -> str:
-    """Time of day and zone."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

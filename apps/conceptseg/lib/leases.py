@@ -72,12 +72,6 @@ class Leases:
                 self._write()
             return entry
 
-    def newest_of(self, client: str) -> str | None:
-        """The image a client was offered last, None when it holds none."""
-        with self._lock:
-            own = {i: e["since"] for i, e in self._current().items() if e["client"] == client}
-            return max(own, key=own.__getitem__) if own else None
-
     def _current(self) -> dict[str, dict[str, Any]]:
         """Entries that have not expired."""
         now = self._now()
