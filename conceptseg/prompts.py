@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .concepts import canonical_vocabulary
 from .concepts.descriptors import Descriptors, descriptor_words
+from .concepts.schema import split_words
 
 PLACEHOLDER = "*"
 TEMPLATE = "segmentation area of"  # the paper's "Segmentation area of *", section 2.2
@@ -138,6 +139,7 @@ class CompactTextEncoder(TextEncoder):
     ) -> None:
         super().__init__()
         self.descriptors = dict(descriptors or {})
+        self.keywords = tuple(keywords)
         self.token_dim = token_dim
         self.embed_dim = embed_dim
         self.max_tokens = max_tokens
@@ -153,6 +155,8 @@ class CompactTextEncoder(TextEncoder):
         self.projection = nn.Sequential(nn.LayerNorm(token_dim), nn.Linear(token_dim, embed_dim))
         checksum = torch.tensor(self.checksum_of(self.vocabulary), dtype=torch.int64)
         self.register_buffer("vocabulary_checksum", checksum)
+        order = torch.tensor(self.keywords_checksum_of(keywords), dtype=torch.int64)
+        self.register_buffer("keywords_checksum", order)
 
     @staticmethod
     def vocabulary_of(keywords: Sequence[str], descriptors: Descriptors) -> tuple[str, ...]:
@@ -164,6 +168,11 @@ class CompactTextEncoder(TextEncoder):
     def checksum_of(vocabulary: Sequence[str]) -> int:
         """Number that weights carry, so that no other vocabulary's are taken for them."""
         return zlib.crc32(" ".join(vocabulary).encode())
+
+    @classmethod
+    def keywords_checksum_of(cls, keywords: Sequence[str]) -> int:
+        """Number of the keywords in their order, which the vocabulary, sorted, does not tell."""
+        return cls.checksum_of([" ".join([*split_words(keyword), ";"]) for keyword in keywords])
 
     def tokenize(self, prompts: Sequence[str], num_placeholders: int = 0) -> TokenizedPrompts:
         """See `TextEncoder.tokenize`.
@@ -200,13 +209,24 @@ class CompactTextEncoder(TextEncoder):
         return self.projection((x * weight).sum(dim=1) / weight.sum(dim=1))
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
-        """Refuse weights that were trained with another vocabulary: ids would change their meaning."""
+        """Refuse weights of another vocabulary or other keywords: ids or labels would change their meaning.
+
+        Weights from before keywords had a checksum load all the same.
+        """
         saved = state_dict.get(prefix + "vocabulary_checksum")
         if saved is not None and int(saved) != int(self.vocabulary_checksum):
             raise ValueError(
                 "expected weights trained with this vocabulary"
                 f" ({len(self.vocabulary)} words), got another one's checksum {int(saved)};"
                 " use the package version and keywords of the bundle they belong to"
+            )
+        own = self.keywords_checksum.detach().clone()
+        saved = state_dict.setdefault(prefix + "keywords_checksum", own)
+        if int(saved) != int(own):
+            raise ValueError(
+                f"expected weights of the keywords {list(self.keywords)} in this order, got weights of"
+                " other labels of the same words; give the keywords in the order of the bundle that the"
+                " weights belong to"
             )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 

@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 _PER_LABEL = ("student.keyword_embedding", "null_embedding")
 _WORDS, _CHECKSUM = "text_encoder.word_embedding.weight", "text_encoder.vocabulary_checksum"
+_ORDER = "text_encoder.keywords_checksum"  # not in weights of earlier versions
 
 
 def load_start_weights(
@@ -33,7 +34,8 @@ def load_start_weights(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the weights are another network's, or their keywords are not the ones given.
+        ValueError: if the weights are another network's, or their keywords are not the ones given, in
+            this order.
 
     Example::
 
@@ -77,11 +79,15 @@ def _move_words(
     saved = encoder.vocabulary_of(known, encoder.descriptors)
     if int(state.get(_CHECKSUM, -1)) != encoder.checksum_of(saved):
         raise _other_keywords(known, "weights with another vocabulary")
+    if _ORDER in state and int(state[_ORDER]) != encoder.keywords_checksum_of(known):
+        raise _other_keywords(
+            known, "weights that know these words as other labels or in another order"
+        )
     words = own[_WORDS].clone()
     for i, word in enumerate(encoder.vocabulary):
         if word in saved:
             words[i] = state[_WORDS][saved.index(word)]
-    state[_WORDS], state[_CHECKSUM] = words, own[_CHECKSUM]
+    state |= {_WORDS: words, _CHECKSUM: own[_CHECKSUM], _ORDER: own[_ORDER]}
 
 
 def _other_keywords(known: Sequence[str], got: str) -> ValueError:

@@ -13,7 +13,7 @@ from conceptseg.engines import EvaluationIteration
 from conceptseg.inferer import ConceptInferer
 from conceptseg.onnx_compare import compare, logit_difference, network_inputs, table
 from conceptseg.onnx_export import export_onnx, quantise
-from conceptseg.onnx_inferer import OnnxInferer, open_session
+from conceptseg.onnx_inferer import OnnxInferer, open_session, weights_digest
 
 SIZE = 32
 
@@ -88,6 +88,16 @@ def test_prompts_larger_images_and_other_weights_are_refused(network, model):
         inferer.encode(torch.randn(3, SIZE + 1, SIZE), network)
     with pytest.raises(ValueError, match="made from"):
         OnnxInferer(model).encode(torch.randn(3, SIZE, SIZE), small_network(("front", "back")))
+
+
+def test_models_made_before_keywords_had_a_checksum_stay_those_of_the_same_weights(network):
+    digest = weights_digest(network)
+    network.text_encoder.keywords_checksum += 1
+    assert weights_digest(network) == digest
+    network.text_encoder.vocabulary_checksum += 1
+    assert weights_digest(network) != digest
+    network.text_encoder.keywords_checksum -= 1
+    network.text_encoder.vocabulary_checksum -= 1
 
 
 def test_missing_models_and_hardware_are_said(model, tmp_path):

@@ -88,6 +88,29 @@ def test_weights_of_another_vocabulary_are_refused(encoder):
         encoder.load_state_dict(other.state_dict())
 
 
+@pytest.mark.parametrize(
+    "keywords",
+    [KEYWORDS[::-1], ("anterior", "posterior hippocampus"), ("hippocampus", "anterior posterior")],
+)
+def test_weights_of_the_same_words_as_other_labels_are_refused(encoder, keywords):
+    other = CompactTextEncoder((*keywords, *KEYWORDS), 16, 24, 1, 2)
+    own = CompactTextEncoder((*KEYWORDS, *keywords), 16, 24, 1, 2)
+    assert own.vocabulary == other.vocabulary
+    with pytest.raises(ValueError, match=r"keywords \[.*\] in this order"):
+        own.load_state_dict(other.state_dict())
+
+
+def test_weights_from_before_keywords_had_a_checksum_load_and_then_have_one(encoder):
+    state = encoder.state_dict()
+    checksum = state.pop("keywords_checksum")
+    other = CompactTextEncoder([k.upper() for k in KEYWORDS], 16, 24, num_layers=1, num_heads=2)
+    assert other.load_state_dict(state).missing_keys == []
+    assert "keywords_checksum" not in state
+    assert torch.equal(other.state_dict()["keywords_checksum"], checksum)
+    for name, value in state.items():
+        assert torch.equal(other.state_dict()[name], value)
+
+
 def test_a_prompt_too_long_is_refused(encoder):
     with pytest.raises(ValueError, match="at most 64 tokens, got"):
         encoder.tokenize(["small " * 80])

@@ -82,6 +82,32 @@ def test_keywords_that_are_not_those_of_the_weights_are_refused(weights, known):
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
+@pytest.mark.parametrize("known", [None, TWO[::-1]])
+def test_keywords_in_another_order_than_those_of_the_weights_are_refused(weights, known):
+    path, _ = weights(TWO)
+    with pytest.raises(ValueError, match=r"(?s)polyp.*wound.*another order.*start_keywords"):
+        load_start_weights(small_network(TWO[::-1]), path, known)
+
+
+def test_labels_move_to_another_order_by_name(weights):
+    path, before = weights(TWO)
+    network = small_network(TWO[::-1])
+    load_start_weights(network, path, TWO)
+    assert torch.equal(network.null_embedding, before.null_embedding.flip(0))
+    own = network.text_encoder.keywords_checksum_of(TWO[::-1])
+    assert int(network.state_dict()["text_encoder.keywords_checksum"]) == own
+
+
+def test_weights_without_the_order_of_their_keywords_are_taken_as_given(weights):
+    path, before = weights(TWO)
+    state = torch.load(path, weights_only=True)
+    del state["text_encoder.keywords_checksum"]
+    torch.save(state, path)
+    network = small_network(TWO[::-1])
+    load_start_weights(network, path, TWO)
+    assert torch.equal(network.null_embedding, before.null_embedding.flip(0))
+
+
 def test_another_network_and_a_missing_file_are_refused(weights, tmp_path):
     path, _ = weights(ONE)
     with pytest.raises(ValueError, match="network_def"):
