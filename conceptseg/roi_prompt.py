@@ -59,19 +59,24 @@ def roi_embeddings(
         embeddings = torch.cat([b.student for b in batches]).clone()  # (N, K, E)
         marked = regions.amax(dim=(2, 3)) > 0  # (N, K)
         for i in torch.nonzero(marked.any(dim=1)).flatten().tolist():
-            teacher = _teacher(images[i], regions[i], network, words)
+            teacher = _teacher(images[i], regions[i], network, words, axis is not None)
             embeddings[i, marked[i]] = teacher[marked[i]].to(embeddings)
         result.append(embeddings)
     return result
 
 
 def _teacher(
-    image: Tensor, regions: Tensor, network: ConceptSegNet, directions: Sequence[str]
+    image: Tensor,
+    regions: Tensor,
+    network: ConceptSegNet,
+    directions: Sequence[str],
+    is_slice: bool,
 ) -> Tensor:
     """Prompt embeddings (K, E) of the regions (K, H, W) of one slice or photograph (C, H, W)."""
     source = MeasuredConcepts()
     middle = image.shape[0] // 2
-    shown = image if is_color(image) or image.shape[0] == 1 else image[middle : middle + 1]
+    color = not is_slice and is_color(image)  # a slice's channels are its neighbours
+    shown = image if color else image[middle : middle + 1]
     shown = shown.cpu().numpy()
     sentences = [
         concepts_to_sentence(source(shown, mask.cpu().numpy() > 0, keyword, directions))
