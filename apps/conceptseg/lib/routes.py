@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import Depends
 from fastapi.security import OAuth2PasswordRequestForm
 from monailabel.config import settings
-from monailabel.endpoints import activelearning, datastore, infer, scoring, session, train
+from monailabel.endpoints import activelearning, datastore, infer, info, scoring, session, train
 from monailabel.endpoints import batch_infer as batch
 
 from .callers import named
@@ -30,6 +30,9 @@ def install_threads(app, instance: Callable[[], Any]) -> None:
         instance: gives the MONAI Label app.
     """
     slow = {
+        ("GET", "/info/"): info.api_app_info,  # counts the labels, on a DICOMweb server as well
+        ("GET", "/datastore/"): datastore.api_datastore,
+        ("PUT", "/datastore/"): datastore.api_add_image,
         ("POST", "/infer/{model}"): checked_inference(infer.api_run_inference, instance),
         ("POST", "/activelearning/{strategy}"): named(activelearning.api_sample),
         ("PUT", "/datastore/label"): named(datastore.api_save_label),
