@@ -10,7 +10,8 @@ from fastapi import HTTPException
 from lib import annotations
 from lib.desk import Desk
 from lib.proposals import Proposals, asked_labels
-from lib.store import EXTENSIONS, StudiesFolder
+from lib.renumber import is_foreign, own_values
+from lib.store import EXTENSIONS, StudiesFolder, final_pairs
 from PIL import Image
 
 FISH = ("head", "tail")
@@ -172,6 +173,26 @@ def test_a_label_drawn_by_hand_belongs_to_the_bundle_whose_names_it_has(make_des
     assert "wing" in save.answer["concepts"]["wing"]
     event = save(desk, volume_of(1), label_info=[{"name": "Segment_1", "idx": 1}])
     assert event["model"] == "bird"  # as it was saved before
+
+
+def test_a_label_is_no_image_without_objects_for_the_other_bundles(make_desk, save, store):
+    fish, bird = bundle_of("fish", FISH, 3), bundle_of("bird", ("beak", "wing"), 3)
+    desk, names = make_desk(fish, bird), (*FISH, "beak", "wing")
+    slicer = [{"name": name} for name in (*names, "note")]
+
+    def foreign() -> list[bool]:
+        (pair,) = final_pairs(store)
+        return [is_foreign(pair["label_info"], bundle, names) for bundle in (fish, bird)]
+
+    save(desk, volume_of(0, 2), label_info=slicer[:4])
+    assert foreign() == [False, True]
+    assert own_values(final_pairs(store)[0]["label_info"], fish) == {}
+    save(desk, volume_of(1, 3, 4), label_info=slicer[:4])  # of both
+    assert foreign() == [False, False]
+    save(desk, volume_of(), label_info=slicer[:4])  # empty: of neither there is anything
+    assert foreign() == [False, False]
+    save(desk, volume_of(3, 5), label_info=slicer)
+    assert own_values(final_pairs(store)[0]["label_info"], bird) == {3: 1, 4: 2, 5: 0}
 
 
 def test_the_offer_decides_only_among_the_bundles_whose_names_a_label_has(make_desk, save):

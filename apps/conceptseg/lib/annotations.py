@@ -61,11 +61,29 @@ class SavedLabel:
         Slicer names the labels of all bundles with every label, most of them empty.
         """
         present = set(np.unique(self.array).tolist())
-        named = [
-            (str(entry.get("name", "")).strip().lower(), int(entry.get("idx") or position))
+        named = self._segments()
+        return {name for name, entry in named if entry["idx"] in present} or {n for n, _ in named}
+
+    def info_without(self, foreign: Set[str]) -> list[dict[str, Any]]:
+        """The client's `label_info` without the empty segments of other bundles.
+
+        With them the label would count for those bundles as an image without any object.
+
+        Args:
+            foreign: names of the other bundles' labels.
+        """
+        drawn, others = self.drawn(), {name.lower() for name in foreign}
+        return [entry for name, entry in self._segments() if name in drawn or name not in others]
+
+    def _segments(self) -> list[tuple[str, dict[str, Any]]]:
+        """Name, in small letters, and entry of each segment, with its value as "idx"."""
+        return [
+            (
+                str(entry.get("name", "")).strip().lower(),
+                {**entry, "idx": int(entry.get("idx") or position)},
+            )
             for position, entry in enumerate(self.info, start=1)
         ]
-        return {name for name, idx in named if idx in present} or {name for name, _ in named}
 
     def numbers(self, bundle: Bundle) -> np.ndarray:
         """Label map (*spatial) in the bundle's values, on the grid of the file."""

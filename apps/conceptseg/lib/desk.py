@@ -156,7 +156,10 @@ class Desk:
             "foreground_voxels": int((saved.numbers(model.bundle) > 0).sum()),
             **annotations.change(proposal, saved, model.bundle),
         }
-        said = self._finish(image, event, datastore)
+        others = {n for m in self.served.values() for n in m.bundle.keywords}
+        others -= set(model.bundle.keywords)
+        segments = {"label_info": saved.info_without(others)} if saved.info else {}
+        said = self._finish(image, event, datastore, segments)
         self.scores.wake()
         answer = {"concepts": said, "changed": event["dice"]}
         return answer | ({"concepts_problem": problem} if problem else {})
@@ -228,13 +231,19 @@ class Desk:
             return {}
         return measured
 
-    def _finish(self, image: str, event: dict[str, Any], datastore) -> dict[str, str]:
-        """Record a saved label, and put its concepts where training finds them; gives them in words."""
+    def _finish(
+        self, image: str, event: dict[str, Any], datastore, note: Mapping[str, Any] | None = None
+    ) -> dict[str, str]:
+        """Record a saved label, and put its concepts, and `note`, where training finds them.
+
+        Returns:
+            Label name -> its concepts in words.
+        """
         self.journal.add(event)
         full = annotations.with_corrections(event["concepts"], event["corrected"])
         said = annotations.sentences_of(full)
         corrected = corrections_json(event["corrected"]) if event["corrected"] else ""
-        note = {"concepts": said, "corrected_concepts": corrected}
+        note = {"concepts": said, "corrected_concepts": corrected, **(note or {})}
         datastore.update_label_info(image, DefaultLabelTag.FINAL, note)
         self.write_page()
         return said

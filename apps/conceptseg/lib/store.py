@@ -220,7 +220,7 @@ def final_pairs(datastore) -> list[dict[str, Any]]:
     """Images with a final label: their paths and what was saved with the label, sorted by image.
 
     Returns:
-        Per image "image", "label", "label_info" (names and values as the client sent them) and, where
+        Per image "image", "label", "label_info" (names and values of the client's segments) and, where
         the annotator corrected concepts, "corrected_concepts".
     """
     pairs = []
