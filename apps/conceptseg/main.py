@@ -121,9 +121,7 @@ class ConceptSegApp(MONAILabelApp):
         store = super()._init_dicomweb_datastore()
         if not isinstance(store._client, DICOMwebClientX):
             return store
-        store.__class__ = StudiesServer  # methods only; building anew would ask the server twice
-        store.watch_list()
-        return store
+        return StudiesServer.of(store)
 
     def _download_dcmqi_tools(self) -> None:
         """Find dcmqi, which writes DICOM SEG, beside the running Python; nothing is downloaded."""

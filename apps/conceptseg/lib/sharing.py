@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from monailabel.datastore.local import LocalDatastoreModel
+from monailabel.datastore.local import (
+    DataModel,
+    ImageLabelModel,
+    LocalDatastore,
+    LocalDatastoreModel,
+)
+from monailabel.interfaces.exception import ImageNotFoundException
 
-from conceptseg.atomic import write_text_atomic
+from conceptseg.atomic import atomic_path, write_text_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -105,3 +113,55 @@ class SharedList:
         with self.whole:
             self._init_from_datastore_file()
             super().update_label_info(label_id, label_tag, info)
+
+
+class WholeWrites(LocalDatastore):
+    """Below a `SharedList` in the order of classes: images and labels that are whole or absent.
+
+    MONAI Label 0.8.5 copies in place and adds to the list it remembers.
+    """
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Add an image file to the list; its labels stay."""
+        own, extension = self._to_id(os.path.basename(image_filename))
+        image_id = image_id or own
+        target = Path(self._datastore.image_path()) / self._filename(image_id, extension)
+        with self.whole:
+            self._init_from_datastore_file()
+            _copy(image_filename, target)
+            known = self._datastore.objects.get(image_id)
+            image = DataModel(info=_stamped(image_info, target), ext=extension)
+            labels = known.labels if known else {}
+            self._datastore.objects[image_id] = ImageLabelModel(image=image, labels=labels)
+            self._update_datastore_file(lock=False)
+        return image_id
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
+    ) -> str:
+        """Add a label file to the list; the old one stays until the new one is whole."""
+        _, extension = self._to_id(os.path.basename(label_filename))
+        target = Path(self._datastore.label_path(label_tag)) / self._filename(image_id, extension)
+        with self.whole:
+            self._init_from_datastore_file()
+            if image_id not in self._datastore.objects:
+                raise ImageNotFoundException(f"Image {image_id} not found")
+            labels = self._datastore.objects[image_id].labels
+            _copy(label_filename, target)
+            old = labels.get(label_tag)
+            labels[label_tag] = DataModel(info=_stamped(label_info, target), ext=extension)
+            self._update_datastore_file(lock=False)
+            if old is not None and old.ext != extension:
+                (target.parent / self._filename(image_id, old.ext)).unlink(missing_ok=True)
+        return image_id
+
+
+def _copy(source: str, target: Path) -> None:
+    """Copy a file in one step."""
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _stamped(info: dict[str, Any] | None, file: Path) -> dict[str, Any]:
+    """What is noted with a file: the client's info, when it was saved and its name."""
+    return {**(info or {}), "ts": int(time.time()), "name": file.name}
