@@ -178,8 +178,7 @@ class CaseTable:
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Give every case the name that ``names`` holds for it; no two cases the same."""
-        for row in self.rows:
-            row["case"] = names[row["case"]]
+        self.rows = [row | {"case": names[row["case"]]} for row in self.rows]
         self._added = {(names[case], condition) for case, condition in self._added}
 
     def select(self, condition: str, label: str | None = None) -> list[dict[str, Any]]:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import io
-import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
+from PIL import Image
 
 from .atomic import atomic_path
 from .evaluation import as_array, split_labels
+from .overlay_drawing import PALETTE, Plane, draw_planes
 
-# Okabe and Ito, "Color Universal Design" (2008): told apart with every kind of colour blindness.
-PALETTE = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
+__all__ = [
+    "PALETTE",
+    "Overlay",
+    "cut_overlays",
+    "overlay_image",
+    "overlay_png",
+    "png_bytes",
+    "screen_planes",
+    "to_rgb",
+]
 
 PICTURE_AXES = ("right", "bottom")
 VOLUME_AXES = ("right", "anterior", "superior")
@@ -37,33 +44,27 @@ _SCREEN = {
 }
 # Letter at the left edge by the direction of the columns; none for photographs.
 _LEFT_MARK = {"left": "R", "posterior": "A"}
-_LONG_SIDE_PX = 512
-_MIN_TILE_PX = 192
-_FILL = 0.3  # opacity of the prediction's area
-_LINE_PX = 2
-_DASH_PX = 5
-_FONT_PX = 14
 # A volume is shown along its through-plane axis when its voxels are this much longer there.
 _ANISOTROPY = 1.5
 
 
 @dataclass(frozen=True)
-class _Plane:
-    """One slice in screen order: rows downwards, columns to the right.
+class Overlay:
+    """The slices that an overlay shows, with their masks: all that drawing needs of a volume.
 
     Attributes:
-        picture: (rows, columns, 3) uint8.
-        pred: (K, rows, columns) bool.
-        label: like ``pred``, or None.
-        mark: letter of the patient side at the left edge, empty for photographs.
-        title: text for the corner.
+        planes: the slices.
+        step: mm per row and column.
+        keywords: K label names, for the legend.
     """
 
-    picture: np.ndarray
-    pred: np.ndarray
-    label: np.ndarray | None
-    mark: str
-    title: str
+    planes: list[Plane]
+    step: tuple[float, float]
+    keywords: tuple[str, ...]
+
+    def draw(self) -> Image.Image:
+        """Give the RGB picture."""
+        return draw_planes(self.planes, self.step, self.keywords)
 
 
 def overlay_image(
@@ -98,10 +99,55 @@ def overlay_image(
     Raises:
         ValueError: shapes or axes that do not fit each other.
     """
-    image, pred = as_array(image), as_array(pred)
+    overlays = cut_overlays(image, {"": pred}, label, keywords, axes, spacing, max_slices)
+    return overlays[""].draw()
+
+
+def cut_overlays(
+    image: np.ndarray | torch.Tensor,
+    preds: Mapping[str, np.ndarray | torch.Tensor],
+    label: np.ndarray | torch.Tensor | None = None,
+    keywords: Sequence[str] = ("object",),
+    axes: Sequence[str] | None = None,
+    spacing: Sequence[float] | None = None,
+    max_slices: int = 9,
+) -> dict[str, Overlay]:
+    """Cut out of several predictions for one image what ``overlay_image`` (see there) draws.
+
+    Args:
+        preds: name -> prediction.
+
+    Returns:
+        Name -> what is drawn later; a small part of a volume.
+
+    Raises:
+        ValueError: shapes or axes that do not fit each other.
+    """
+    image = as_array(image)
     rank = image.ndim - 1
     axes = tuple(axes) if axes else {2: PICTURE_AXES, 3: VOLUME_AXES}.get(rank, ())
     spacing = tuple(spacing) if spacing else (1.0,) * rank
+    _check_axes(image.shape, axes, spacing)
+    keywords = tuple(keywords)
+    references = []
+    if label is not None:
+        references = [split_labels(as_array(label), len(keywords), rank, "reference")]
+    overlays, picture = {}, to_rgb(image)
+    for name, pred in preds.items():
+        masks = [split_labels(as_array(pred), len(keywords), rank, "prediction"), *references]
+        if any(mask.shape[1:] != image.shape[1:] for mask in masks):
+            raise ValueError(
+                f"Expected masks of the image's size {image.shape[1:]}, got "
+                f"{[mask.shape[1:] for mask in masks]}. Bring them to the image grid first."
+            )
+        planes, step = screen_planes(picture, masks, axes, spacing, max(1, max_slices))
+        overlays[name] = Overlay(planes, step, keywords)
+    return overlays
+
+
+def _check_axes(shape: tuple[int, ...], axes: tuple[str, ...], spacing: tuple[float, ...]) -> None:
+    """Refuse a shape (C, *spatial) that directions and spacing do not fit."""
+    rank = len(shape) - 1
     families = {_FAMILY.get(axis) for axis in axes}
     if (
         rank not in (2, 3)
@@ -110,18 +156,8 @@ def overlay_image(
     ):
         raise ValueError(
             f"Expected an image (C, *spatial) with 2 or 3 spatial axes and a direction and spacing "
-            f"for each, got shape {image.shape}, axes {axes}, spacing {spacing}. Give all of them."
+            f"for each, got shape {shape}, axes {axes}, spacing {spacing}. Give all of them."
         )
-    masks = [split_labels(pred, len(keywords), rank, "prediction")]
-    if label is not None:
-        masks.append(split_labels(as_array(label), len(keywords), rank, "reference"))
-    if any(mask.shape[1:] != image.shape[1:] for mask in masks):
-        raise ValueError(
-            f"Expected masks of the image's size {image.shape[1:]}, got "
-            f"{[mask.shape[1:] for mask in masks]}. Bring them to the image grid first."
-        )
-    planes, step = screen_planes(to_rgb(image), masks, axes, spacing, max(1, max_slices))
-    return _with_legend(_montage(planes, step), keywords, label is not None)
 
 
 def overlay_png(
@@ -166,7 +202,7 @@ def screen_planes(
     axes: tuple[str, ...],
     spacing: tuple[float, ...],
     max_slices: int,
-) -> tuple[list[_Plane], tuple[float, float]]:
+) -> tuple[list[Plane], tuple[float, float]]:
     """Cut (*spatial, 3) and its (K, *spatial) masks into slices; also mm per row and column."""
     if len(axes) == 2:
         cut, indices, rest = None, [None], [0, 1]
@@ -195,7 +231,7 @@ def screen_planes(
     for index in indices:
         cut_masks = [np.stack([turned(one, index) for one in mask]) for mask in masks]
         planes.append(
-            _Plane(
+            Plane(
                 turned(picture, index),
                 cut_masks[0],
                 cut_masks[1] if len(masks) > 1 else None,
@@ -222,74 +258,3 @@ def _slice_indices(masks: np.ndarray, cut: int, max_slices: int) -> list[int]:
     used = np.flatnonzero(area) if area.any() else np.arange(len(area))
     count = min(max_slices, int(used[-1] - used[0]) + 1)
     return sorted({round(i) for i in np.linspace(used[0], used[-1], count)})
-
-
-def _montage(planes: list[_Plane], step: tuple[float, float]) -> Image.Image:
-    """Draw the planes side by side on black."""
-    columns = math.ceil(math.sqrt(len(planes)))
-    rows = math.ceil(len(planes) / columns)
-    height, width = (n * mm for n, mm in zip(planes[0].picture.shape, step, strict=False))
-    long_side = max(_MIN_TILE_PX, _LONG_SIDE_PX // columns)
-    scale = long_side / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    sheet = Image.new("RGB", (columns * (size[0] + 2) - 2, rows * (size[1] + 2) - 2))
-    for index, plane in enumerate(planes):
-        corner = (index % columns * (size[0] + 2), index // columns * (size[1] + 2))
-        sheet.paste(_draw_plane(plane, size), corner)
-    return sheet
-
-
-def _draw_plane(plane: _Plane, size: tuple[int, int]) -> Image.Image:
-    """Draw one plane at ``size`` (width, height) with its masks and marks."""
-    canvas = np.array(Image.fromarray(plane.picture).resize(size, Image.Resampling.BILINEAR))
-    for k, mask in enumerate(plane.pred):
-        colour = np.array([int(PALETTE[k % len(PALETTE)][i : i + 2], 16) for i in (1, 3, 5)])
-        area = _resized(mask, size)
-        canvas[area] = ((1 - _FILL) * canvas[area] + _FILL * colour).astype(np.uint8)
-        inner = area & ~ndimage.binary_erosion(area, iterations=_LINE_PX)
-        canvas[inner] = colour
-    for mask in () if plane.label is None else plane.label:
-        area = _resized(mask, size)
-        ring = ndimage.binary_dilation(area, iterations=_LINE_PX) & ~area
-        is_white = np.add.outer(*(np.arange(n) for n in area.shape)) // _DASH_PX % 2 == 0
-        canvas[ring] = np.where(is_white[ring], 255, 0)[:, None]
-    picture = Image.fromarray(canvas)
-    draw, style = (
-        ImageDraw.Draw(picture),
-        {"fill": "white", "stroke_width": 1, "stroke_fill": "black"},
-    )
-    font = ImageFont.load_default(_FONT_PX)
-    draw.text((3, 1), plane.title, font=font, **style)
-    draw.text((3, size[1] // 2 - _FONT_PX // 2), plane.mark, font=font, **style)
-    return picture
-
-
-def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Give a boolean (rows, columns) mask at ``size`` (width, height)."""
-    return (
-        np.array(Image.fromarray(mask.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)) > 0
-    )
-
-
-def _with_legend(sheet: Image.Image, keywords: Sequence[str], has_label: bool) -> Image.Image:
-    """Add a strip that names the colours."""
-    font, line = ImageFont.load_default(_FONT_PX), _FONT_PX + 6
-    entries = [(word, PALETTE[k % len(PALETTE)]) for k, word in enumerate(keywords)]
-    entries += [("dashed: reference", None)] if has_label else []
-    places, x, y = [], 4, 0
-    for text, colour in entries:
-        width = round(font.getlength(text)) + (line if colour else 4)
-        if x > 4 and x + width > sheet.width:
-            x, y = 4, y + line
-        places.append((x, y, text, colour))
-        x += width + 10
-    widest = max(x0 + round(font.getlength(text)) + line for x0, _, text, _ in places)
-    whole = Image.new("RGB", (max(sheet.width, widest), sheet.height + y + line + 4))
-    whole.paste(sheet, ((whole.width - sheet.width) // 2, 0))
-    draw = ImageDraw.Draw(whole)
-    for x, y, text, colour in places:
-        top = sheet.height + 4 + y
-        if colour:
-            draw.rectangle((x, top + 2, x + _FONT_PX - 2, top + _FONT_PX), fill=colour)
-        draw.text((x + (line if colour else 0), top), text, font=font, fill="white")
-    return whole

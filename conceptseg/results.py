@@ -20,7 +20,7 @@ from .concept_dice import describe_reference
 from .concepts import ATTRIBUTES, Concepts, concepts_to_sentence
 from .evaluation import CaseTable, as_array, evaluate_case
 from .image_formats import case_name, case_names
-from .overlay import overlay_image, overlay_png, png_bytes
+from .overlay import Overlay, cut_overlays, overlay_png, png_bytes
 from .report import write_report
 from .slices import RAS_DIRECTIONS
 
@@ -184,53 +184,50 @@ class EvaluationReport:
         self.conditions = tuple(conditions)
         self.title = title
         self.table = CaseTable(self.conditions)
-        self.cases: dict[str, dict] = {}
+        self._overlays: dict[tuple[str, str], Overlay] = {}  # by case and condition
 
     def attach(self, engine: Engine) -> None:
         """Collect from the evaluator `engine` and write at its end."""
+        engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _start(self, engine: Engine) -> None:
+        """Forget an earlier run."""
+        self.table = CaseTable(self.conditions)
+        self._overlays.clear()
 
     def _collect(self, engine: Engine) -> None:
         """Judge each image under every condition."""
         for item in engine.state.output:
             image, label = item[Keys.IMAGE], item[Keys.LABEL]
             case = str(image.meta["filename_or_obj"])
-            kept = {"image": image.cpu(), "label": as_array(label[0]).astype(np.uint8)}
-            described = describe_reference(
-                as_array(image), kept["label"], len(self.keywords), directions_of(image)
-            )
-            for name in self.conditions:
-                pred = as_array(item[name][0]).astype(np.uint8)
-                kept[name] = pred
-                rows = evaluate_case(pred, kept["label"], self.keywords, spacing_of(image))
+            picture = as_array(image)
+            reference = as_array(label[0]).astype(np.uint8)
+            preds = {name: as_array(item[name][0]).astype(np.uint8) for name in self.conditions}
+            directions, spacing = directions_of(image), spacing_of(image)
+            described = describe_reference(picture, reference, len(self.keywords), directions)
+            for name, pred in preds.items():
+                rows = evaluate_case(pred, reference, self.keywords, spacing)
                 rows = [row | concepts for row, concepts in zip(rows, described, strict=True)]
                 if name == "text_free" and "uncertainty" in item:
                     unsure = item["uncertainty"].tolist()
                     rows = [r | {"uncertainty": u} for r, u in zip(rows, unsure, strict=True)]
                 self.table.add(case, name, rows)
-            self.cases[case] = kept
+            overlays = cut_overlays(
+                picture, preds, reference, self.keywords, directions, spacing, max_slices=1
+            )
+            self._overlays |= {(case, name): overlay for name, overlay in overlays.items()}
 
     def _overlay(self, case: str, condition: str) -> bytes:
         """PNG of one case under one condition."""
-        kept = self.cases[case]
-        image = kept["image"]
-        picture = overlay_image(
-            image,
-            kept[condition],
-            kept["label"],
-            self.keywords,
-            directions_of(image),
-            spacing_of(image),
-            max_slices=1,
-        )
-        return png_bytes(picture)
+        return png_bytes(self._overlays[case, condition].draw())
 
     def _write(self, engine: Engine) -> None:
         """Write table, summary and report."""
-        names = case_names(self.cases)
+        names = case_names(case for case, _ in self._overlays)
         self.table.rename(names)
-        self.cases = {names[case]: kept for case, kept in self.cases.items()}
+        self._overlays = {(names[case], c): kept for (case, c), kept in self._overlays.items()}
         self.table.write_csv(self.output_dir / "metrics.csv")
         self.table.write_summary(self.output_dir / "metrics.json")
         write_report(self.output_dir / "report.html", self.table, self._overlay, self.title)

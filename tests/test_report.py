@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageColor
 
 from conceptseg.evaluation import CaseTable, evaluate_case
-from conceptseg.overlay import PALETTE, overlay_image, overlay_png, png_bytes
+from conceptseg.overlay import PALETTE, cut_overlays, overlay_image, overlay_png, png_bytes
 from conceptseg.report import pick_cases, write_report
 
 FIRST, SECOND = (ImageColor.getrgb(colour) for colour in PALETTE[:2])
@@ -84,6 +84,17 @@ def test_the_slice_with_the_largest_reference_is_shown():
     assert centre_of(single, FIRST) == pytest.approx((0.5, 0.5), abs=0.05)
     empty = overlay_image(image, np.zeros_like(label), max_slices=1)
     assert not (np.asarray(empty)[:-LEGEND_PX] == FIRST).all(-1).any()
+
+
+def test_what_was_cut_out_is_drawn_as_the_whole_volume():
+    image = np.random.default_rng(0).normal(0, 1, (1, 20, 20, 9))
+    label = corner_phantom((20, 20, 9), (0, 0, -1))
+    preds = {"same": label, "none": np.zeros_like(label)}
+    overlays = cut_overlays(image, preds, label, max_slices=1)
+    for name, pred in preds.items():
+        whole = np.asarray(overlay_image(image, pred, label, max_slices=1))
+        assert np.array_equal(np.asarray(overlays[name].draw()), whole)
+    assert [plane.title for plane in overlays["same"].planes] == ["slice 4"]
 
 
 def test_a_volume_becomes_a_montage():

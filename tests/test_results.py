@@ -1,7 +1,9 @@
 """The handlers write tables and pictures of tensors wherever these are."""
 
 import csv
+import gc
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -112,12 +114,43 @@ def test_cases_of_one_name_are_told_apart_by_their_folders(tmp_path):
     assert page.count("<img") == 3 and "worst: T2" in page
 
 
-def test_a_second_run_starts_a_new_summary(tmp_path):
+def test_an_evaluation_keeps_one_slice_of_every_volume(tmp_path):
+    conditions, shape, count = ("text_free", "no_condition"), (48, 48, 48), 6
+    report = EvaluationReport(["polyp"], str(tmp_path), conditions, "Polyps")
+    engine = Engine(lambda _, number: [judged(f"in/{number}.nii.gz", False, shape, conditions)])
+    report.attach(engine)
+    engine.run([0], max_epochs=1)  # whatever is loaded on the way is loaded now
+    tracemalloc.start()
+    engine.run(range(1, 1 + count), max_epochs=1)
+    engine.state.output = None
+    gc.collect()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (tmp_path / "report.html").read_text().count("<img") == 6
+    assert kept < count * np.prod(shape)  # bytes of one mask of every case
+
+
+def test_metrics_are_written_before_the_report_is_drawn(tmp_path, monkeypatch):
+    def failing(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("conceptseg.results.write_report", failing)
+    report = EvaluationReport(["polyp"], str(tmp_path), ["text_free"], "Polyps")
+    with pytest.raises(OSError, match="no space"):
+        run(report, judged("in/a.png"))
+    assert len(rows_of(tmp_path / "metrics.csv")) == 1
+    assert (tmp_path / "metrics.json").is_file()
+
+
+def test_a_second_run_starts_new_tables(tmp_path):
     summary = PredictionSummary(["polyp"], str(tmp_path), overlays=False)
+    report = EvaluationReport(["polyp"], str(tmp_path), ["text_free"], "Polyps")
     for path in ("in/p1/T1.png", "in/p2/T1.png"):
         run(summary, predicted(path, tmp_path / "mask.png"))
-    (row,) = rows_of(tmp_path / "summary.csv")
-    assert row["case"] == "T1"
+        run(report, judged(path))
+    for name in ("summary.csv", "metrics.csv"):
+        (row,) = rows_of(tmp_path / name)
+        assert row["case"] == "T1"
 
 
 @pytest.mark.gpu
