@@ -15,6 +15,8 @@ from lib.scoring import on_axes_of
 from lib.train import split_cases
 from PIL import Image
 
+from conceptseg.image_io import ConceptImageReader
+
 FISH = SimpleNamespace(
     keywords=("head", "tail"), labels={"head": 1, "tail": 2}, dimension=3, name="fish"
 )
@@ -39,6 +41,18 @@ def case(tmp_path):
 
 def test_good_labels_have_no_problems(case):
     assert check_cases([case("a")], [case("b")], FISH) == ([], [])
+
+
+def test_only_labels_are_decoded_to_check_them(case, monkeypatch):
+    cases, decoded, get_data = [case("a"), case("b")], [], ConceptImageReader.get_data
+
+    def noted(reader, paths):
+        decoded.extend(path.name for path in paths)
+        return get_data(reader, paths)
+
+    monkeypatch.setattr(ConceptImageReader, "get_data", noted)
+    check_cases(cases[:1], cases[1:], FISH)
+    assert decoded == ["a_l.nii.gz", "b_l.nii.gz"]
 
 
 @pytest.mark.parametrize(

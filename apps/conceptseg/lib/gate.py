@@ -24,6 +24,7 @@ from .store import check_id, check_tag
 
 _ID_PARAMETERS = ("image", "id", "label", "session_id")
 _JSON_ROUTES = ("/train", "/scoring", "/batch", "/activelearning")
+_ADMIN_ROUTES = ("/train", "/batch")
 _PAGES = ("/ohif", "/static/ohif")
 _NAMED = re.compile(r"^/(infer|train|scoring|activelearning|model|batch/infer)/([^/]+)/?$")
 
@@ -45,6 +46,7 @@ class Gate(BaseHTTPMiddleware):
 
     async def dispatch(self, request: Request, call_next):
         """Check, then pass on."""
+        user = None
         if settings.MONAI_LABEL_AUTH_ENABLE:
             if request.url.path == "/login":
                 return (
@@ -54,10 +56,10 @@ class Gate(BaseHTTPMiddleware):
                 )
             login.put_in_header(request)
             try:
-                known = await run_in_threadpool(_is_known, login.token_of(request))
+                user = await run_in_threadpool(_user_of, login.token_of(request))
             except HTTPException as error:
                 return JSONResponse({"detail": error.detail}, status_code=error.status_code)
-            if not known:
+            if user is None:
                 shown = request.method == "GET" and request.url.path.startswith(_PAGES)
                 return login.to_login(request) if shown else await call_next(request)
         try:
@@ -68,6 +70,8 @@ class Gate(BaseHTTPMiddleware):
             self._check_query(request.query_params)
             if request.method == "POST":
                 self._check_route(request.url.path)
+                if request.url.path.startswith(_ADMIN_ROUTES):  # before all labels are read
+                    await auth.RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN)(user)
                 if request.url.path.startswith(_JSON_ROUTES):
                     body = await request.body()  # the checks read all labels before a training
                     await run_in_threadpool(self._check_body, request.url.path, body)
@@ -129,12 +133,12 @@ class Gate(BaseHTTPMiddleware):
             )
 
 
-def _is_known(token: str) -> bool:
-    """True for a valid token; error 503 when the sign-in server cannot be asked for its key."""
+def _user_of(token: str) -> auth.User | None:
+    """Whose valid token it is; error 503 when the sign-in server cannot be asked for its key."""
     try:
-        return bool(token) and auth.from_token(token) is not None
+        return auth.from_token(token) if token else None
     except InvalidTokenError:
-        return False
+        return None
 
 
 def install_gate(app, instance: Callable[[], Any]) -> None:

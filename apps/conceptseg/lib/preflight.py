@@ -10,6 +10,7 @@ import numpy as np
 from monai.data import MetaTensor
 
 from conceptseg.concepts import MeasuredConcepts, concepts_to_sentence
+from conceptseg.image_headers import shape_and_affine
 from conceptseg.image_io import ConceptImageReader
 from conceptseg.results import PHOTO_DIRECTIONS, directions_of
 
@@ -59,15 +60,15 @@ def check_cases(
 
 
 def _values(case: Mapping[str, Any], bundle: Bundle) -> set[int] | str:
-    """Values of a label file, or what is wrong with it."""
+    """Values of a label file, or what is wrong with it; of the image, the header alone is read."""
     try:
-        image = _read(case["image"], False, bundle)
-        label = renumbered(_read(case["label"], True, bundle), case.get("values", {}))
+        shape, _ = shape_and_affine(case["image"], 2 if bundle.dimension == 2 else None)
+        label = renumbered(_read_label(case["label"], bundle), case.get("values", {}))
     except (ValueError, OSError) as error:
         return str(error)
-    if image.shape[1:] != label.shape[1:]:
+    if shape != label.shape[1:]:
         return (
-            f"expected a label of the image's size {image.shape[1:]}, got {label.shape[1:]}; save"
+            f"expected a label of the image's size {shape}, got {label.shape[1:]}; save"
             " it on the image's grid"
         )
     found = {int(v) for v in np.unique(label_numbers(label, bundle))}
@@ -92,9 +93,9 @@ def reader_of(bundle: Bundle, is_label: bool = False) -> ConceptImageReader:
     return ConceptImageReader(is_label=is_label, spatial_dims=2 if bundle.dimension == 2 else None)
 
 
-def _read(path: str, is_label: bool, bundle: Bundle) -> np.ndarray:
-    """(C, *spatial) of an image or label file."""
-    reader = reader_of(bundle, is_label)
+def _read_label(path: str, bundle: Bundle) -> np.ndarray:
+    """(1, *spatial) of a label file."""
+    reader = reader_of(bundle, is_label=True)
     return reader.get_data(reader.read(path))[0]
 
 
@@ -106,7 +107,7 @@ def measured_concepts(
     for case in cases:
         reader = reader_of(bundle)
         array, meta = reader.get_data(reader.read(case["image"]))
-        label = label_numbers(_read(case["label"], True, bundle)[0], bundle)
+        label = label_numbers(_read_label(case["label"], bundle)[0], bundle)
         image = MetaTensor(array.astype(np.float32), affine=meta["affine"])
         axes = PHOTO_DIRECTIONS if bundle.dimension == 2 else directions_of(image)
         spacing = None
