@@ -146,8 +146,8 @@ class CheckpointKeeper:
             )
         if epoch >= engine.state.max_epochs:
             logger.warning(
-                "nothing to train: %s has all %d epochs; raise max_epochs (now %d) to go on, or choose"
-                " another output_dir to train anew",
+                "nothing to train: %s is at epoch %d of %d; raise max_epochs to go on, or choose another"
+                " output_dir to train anew",
                 self.last_path,
                 epoch,
                 engine.state.max_epochs,
