@@ -68,6 +68,16 @@ def test_clear_forgets_everything():
     assert len(cache) == 0
 
 
+def test_one_value_is_forgotten_alone():
+    cache = OnceCache(3)
+    for key in "ab":
+        cache.get(key, lambda key=key: key)
+    cache.forget("a")
+    cache.forget("unknown")
+    assert cache.get("b", lambda: "new") == ("b", True)
+    assert cache.get("a", lambda: "new") == ("new", False)
+
+
 def test_limit_below_one_is_refused():
     with pytest.raises(ValueError, match="got 0"):
         OnceCache(0)

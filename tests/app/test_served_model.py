@@ -48,3 +48,51 @@ def test_weights_trained_in_the_place_of_unfitting_ones_are_served(tmp_path):
     write(model, 2, seconds=2)
     version, network = model.network()
     assert network.weight.shape == (2, 1) and version == model.version()
+
+
+@pytest.fixture
+def encoding(tmp_path, monkeypatch):
+    """A model whose cases hold nothing but their network, and an image file."""
+    model, image = made(tmp_path, "b"), tmp_path / "a.png"
+    image.touch()
+    write(model, 2)
+    model.cases.nbytes = None
+
+    def encode(path, version, network):
+        return SimpleNamespace(network=network, version=version)
+
+    monkeypatch.setattr(model, "_encode", encode)
+    return model, str(image)
+
+
+def test_cases_of_weights_that_are_replaced_are_forgotten(encoding):
+    model, image = encoding
+    model.case(image)
+    assert len(model.cases) == 1 and model.case(image)[1]
+    write(model, 2, seconds=2)
+    model.network()
+    assert len(model.cases) == 0
+    case, cached = model.case(image)
+    assert not cached and case.version == model.version()
+
+
+def test_a_case_encoded_while_new_weights_come_is_not_kept(encoding, monkeypatch):
+    model, image = encoding
+    encode = model._encode
+
+    def slow(path, version, network):
+        write(model, 2, seconds=2)
+        model.network()  # as another request does
+        return encode(path, version, network)
+
+    monkeypatch.setattr(model, "_encode", slow)
+    before = model.version()
+    assert model.case(image)[0].version == before != model.version()
+    assert len(model.cases) == 0
+
+
+def test_cases_stay_while_a_damaged_file_is_refused(encoding):
+    model, image = encoding
+    model.case(image)
+    write(model, 3, seconds=2)
+    assert model.case(image)[1] and len(model.cases) == 1

@@ -49,6 +49,23 @@ def put_weights_of_another_network(task: TrainingTask) -> Path:
     return path
 
 
+def test_statistics_of_the_run_before_end_when_a_new_one_starts(task, studies, monkeypatch):
+    task.stats_file.parent.mkdir(parents=True)
+    task.stats_file.write_text(json.dumps({"epoch": 30, "total_epochs": 30, "total_time": 9.0}))
+    shown = []
+
+    def check(request, datastore):
+        shown.append(json.loads(task.stats_file.read_text()))
+        raise RuntimeError("that is enough")
+
+    monkeypatch.setattr(task, "check", check)
+    with pytest.raises(RuntimeError, match="enough"):
+        task({"max_epochs": 7}, studies)
+    (stats,) = shown
+    assert (stats["epoch"], stats["total_epochs"]) == (0, 7) and "total_time" not in stats
+    assert task.stats()["stopped"]
+
+
 @pytest.mark.parametrize("pretrained", [True, False])
 def test_training_replaces_weights_that_do_not_fit_and_keeps_their_file(
     task, studies, caplog, pretrained

@@ -67,6 +67,11 @@ class OnceCache:
             return False
         return sum(map(self.nbytes, self._entries.values())) > self.max_bytes
 
+    def forget(self, key: Hashable) -> None:
+        """Forget one value, if it is kept."""
+        with self._lock:
+            self._entries.pop(key, None)
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:

@@ -107,7 +107,9 @@ class ServedModel:
                 )
             version = self.version()
             if self._current is None or self._current[0] != version:
-                self._current = self._load(version)
+                before, self._current = self._current, self._load(version)
+                if before not in (None, self._current):
+                    self.cases.clear()  # they hold the network before, and nobody asks for them
             return self._current
 
     def _load(self, version: str) -> tuple[str, ConceptSegNet]:
@@ -149,7 +151,10 @@ class ServedModel:
         version, network = self.network()
         stat = Path(path).stat()
         key = (path, stat.st_mtime_ns, stat.st_size, version)
-        return self.cases.get(key, lambda: self._encode(path, version, network))
+        case, cached = self.cases.get(key, lambda: self._encode(path, version, network))
+        if self._current is not None and self._current[0] != version:  # new weights came meanwhile
+            self.cases.forget(key)
+        return case, cached
 
     def _encode(self, path: str, version: str, network: ConceptSegNet) -> Case:
         """Read, preprocess and encode."""

@@ -111,7 +111,9 @@ class TrainingTask(TrainTask):
 
     def __call__(self, request: Mapping[str, Any], datastore) -> dict[str, Any]:
         """Run the training; gives the final statistics."""
-        started = time.time()
+        started, epochs = time.time(), _epochs(request)
+        stats = {"start_ts": int(started), "total_epochs": epochs, "epoch": 0, "best_metric": 0.0}
+        write_text_atomic(self.stats_file, json.dumps(stats))  # from now on this run is the newest
         sections, empty = self.check(request, datastore)
         run_dir = self.model.weights_dir / "runs" / datetime.now().strftime("%Y%m%d_%H%M%S_%f")
         run_dir.mkdir(parents=True)
@@ -124,18 +126,14 @@ class TrainingTask(TrainTask):
         cases = sections["training"] + sections["validation"]
         concepts = measured_concepts(cases, self.model.bundle)
         write_text_atomic(run_dir / "concepts.json", json.dumps(concepts, indent=1) + "\n")
-        parser = self._parser(run_dir, _epochs(request))
+        parser = self._parser(run_dir, epochs)
         pretrained = read_flag("pretrained", request.get("pretrained", True))
         served = self._served_state()
         if not pretrained or served is None:
             _make_more_steps(parser)
         parser.get_parsed_content("initialize", default=None)
         before = self._start_weights(parser, served, pretrained)
-        stats = {
-            "start_ts": int(started),
-            "total_epochs": _epochs(request),
-            "epoch": 0,
-            "best_metric": 0.0,
+        stats |= {
             "metric_before": before,
             "training_cases": len(sections["training"]),
             "validation_cases": len(sections["validation"]),
