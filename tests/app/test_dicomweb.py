@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from io import BytesIO
 
 import nibabel as nib
@@ -187,8 +188,10 @@ def test_one_label_is_too_few_to_train_on(server):
 def test_labels_are_fetched_from_the_server_after_the_cache_is_lost(
     server, client, orthanc, series, truth, tmp_path, tmp_path_factory
 ):
+    save(client, series[1], np.minimum(truth[series[1]], 1), tmp_path, ".nrrd")
+    time.sleep(1.1)  # what is newer is told by the second
     save(client, series[1], truth[series[1]], tmp_path, ".nrrd")
-    assert len(orthanc.series("SEG")) == 2
+    assert len(orthanc.series("SEG")) == 3
     server.stop()
     cache = tmp_path_factory.mktemp("other_cache")
     server.environment["MONAI_LABEL_DICOMWEB_CACHE_PATH"] = str(cache)
