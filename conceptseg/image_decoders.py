@@ -13,6 +13,7 @@ from monai.data import ITKReader
 from PIL import Image, ImageOps
 
 from .image_formats import UnusableImageError, is_dicom_file
+from .intensity_range import WINDOW_TAGS, dicom_window
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ _GREY_TOLERANCE = 16
 # Deviation of a DICOM slice's position, as a part of the slice spacing, that is worth a warning;
 # ITK reports every rounding error.
 _UNEVEN_SPACING = 0.01
+_SPACING_TAGS = ("PixelSpacing", "ImagerPixelSpacing", "SharedFunctionalGroupsSequence")
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,14 @@ class DecodedImage:
         affine: (4, 4) voxel to world in mm, RAS; identity for photographs.
         is_photo: the axes are those of a picture, no position in space.
         spacing_known: the affine's lengths are millimetres stated by the file.
+        window: (lowest, highest) value that the file wants to be shown, where it says so.
     """
 
     array: np.ndarray
     affine: np.ndarray
     is_photo: bool
     spacing_known: bool
+    window: tuple[float, float] | None = None
 
 
 def decode_photo(path: Path, is_label: bool, apply_exif: bool) -> DecodedImage:
@@ -172,10 +176,10 @@ def decode_dicom(path: Path) -> DecodedImage:
         UnusableImageError: a folder with more than one series.
     """
     first = path if path.is_file() else _first_of_one_series(path)
-    tags = ("PixelSpacing", "ImagerPixelSpacing", "SharedFunctionalGroupsSequence")
-    header = pydicom.dcmread(first, force=True, specific_tags=list(tags))
+    header = pydicom.dcmread(first, force=True, specific_tags=[*_SPACING_TAGS, *WINDOW_TAGS])
     array, affine = _read_with_itk(str(path))
-    return DecodedImage(array, affine, False, any(tag in header for tag in tags))
+    spacing_known = any(tag in header for tag in _SPACING_TAGS)
+    return DecodedImage(array, affine, False, spacing_known, dicom_window(header))
 
 
 def _first_of_one_series(folder: Path) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from .image_formats import (
     segmentation_suffix,
 )
 from .image_writers import AtomicNibabelWriter, AtomicPILWriter, SaveSegmentationd
+from .intensity_range import within_byte_range
 
 __all__ = [
     "AtomicNibabelWriter",
@@ -47,6 +49,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+_PICTURE_DIMS = 3  # of (C, W, H)
 # ITU-R BT.601 luma weights, those of PIL's conversion to grey.
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
@@ -57,6 +60,10 @@ class ConceptImageReader(ImageReader):
     Arrays come channel-first: (C, W, H) for photographs (MONAI's PIL order), (C, X, Y[, Z]) with
     an affine in RAS for the rest. The metadata are the same few keys for every format: affine,
     original_affine, spatial_shape, original_channel_dim, space, is_photo, spacing_known.
+
+    Pictures and single slices come with values in 0..255, as the bundles of pictures scale them: others
+    are brought there by the window of the DICOM file, or by their percentiles. Volumes and labels keep
+    their values.
 
     ``read`` only remembers the paths; everything happens in ``get_data``. ``LoadImage`` tries its
     built-in readers after any error in ``read``, and would so load what is refused here.
@@ -91,6 +98,7 @@ class ConceptImageReader(ImageReader):
         self.is_label = is_label
         self.spatial_dims = spatial_dims
         self.apply_exif = apply_exif
+        self._has_told_range = False
 
     def verify_suffix(self, filename: Sequence[str] | str) -> bool:
         """Say whether every file name given is of an accepted kind."""
@@ -159,13 +167,25 @@ class ConceptImageReader(ImageReader):
                 f"Expected an invertible affine in '{path}', got {image.affine.tolist()}. Repair "
                 "the header (spacing above zero) or export the image again."
             )
-        array = self._fit_channels(path, array)
-        return DecodedImage(
-            self._fit_axes(path, array, image.is_photo),
-            image.affine,
-            image.is_photo,
-            image.spacing_known,
-        )
+        array = self._fit_axes(path, array, image.is_photo)
+        if not self.is_label and array.ndim == _PICTURE_DIMS:
+            array = self._fit_range(path, array, image.window)
+        return replace(image, array=self._fit_channels(path, array))
+
+    def _fit_range(
+        self, path: Path, array: np.ndarray, window: tuple[float, float] | None
+    ) -> np.ndarray:
+        """Bring a picture (C, W, H) to 0..255; said once, as all of a data set may be such."""
+        fitted = within_byte_range(array, window)
+        if fitted is not array and not self._has_told_range:
+            self._has_told_range = True
+            logger.info(
+                "'%s': values from %g to %g brought to 0..255; others like it are too, unsaid.",
+                path,
+                array.min(),
+                array.max(),
+            )
+        return fitted
 
     def _fit_channels(self, path: Path, array: np.ndarray) -> np.ndarray:
         """Give ``array`` with the wanted number of channels."""

@@ -52,7 +52,9 @@ def write_nifti(path, array, affine=None):
     return path
 
 
-def write_dicom(path, pixels, position=(0, 0, 0), series="1.2.3", photometric="MONOCHROME2"):
+def write_dicom(
+    path, pixels, position=(0, 0, 0), series="1.2.3", photometric="MONOCHROME2", **tags
+):
     """Save (rows, columns) pixels as a DICOM slice, 0.5 mm between rows and 0.25 mm columns."""
     meta = pydicom.dataset.FileMetaDataset()
     meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4"  # MR image storage
@@ -73,6 +75,8 @@ def write_dicom(path, pixels, position=(0, 0, 0), series="1.2.3", photometric="M
     header.SamplesPerPixel, header.PhotometricInterpretation = 1, photometric
     header.BitsAllocated, header.BitsStored, header.HighBit = 16, 16, 15
     header.PixelRepresentation = 0
+    for name, value in tags.items():
+        setattr(header, name, value)
     header.PixelData = pixels.astype("<u2").tobytes()
     header.is_little_endian, header.is_implicit_VR = True, False
     pydicom.dcmwrite(path, header, write_like_original=False)
@@ -301,6 +305,107 @@ def test_a_dicom_file_is_a_volume_of_one_slice_or_a_picture(tmp_path):
     image = load(path, spatial_dims=2)
     assert image.shape == (1, WIDTH, HEIGHT)
     assert image[0, 4, 3] == 34
+
+
+TWELVE_BIT = np.arange(0, 4096, 4, dtype=np.int16).reshape(32, 32)
+
+
+def test_a_twelve_bit_dicom_picture_is_shown_by_its_window(tmp_path, caplog):
+    tags = {"WindowCenter": 1000.5, "WindowWidth": 1001}  # 500 to 1500
+    path = write_dicom(tmp_path / "a.dcm", TWELVE_BIT, **tags)
+    with caplog.at_level(logging.INFO):
+        image = load(path, spatial_dims=2)[0].numpy()
+    assert np.allclose(image, np.clip((TWELVE_BIT.T - 500) / 1000, 0, 1) * 255, atol=1e-3)
+    assert "values from 0 to 4092 brought to 0..255" in caplog.text
+    several = write_dicom(tmp_path / "b.dcm", TWELVE_BIT, **{k: [v, 7] for k, v in tags.items()})
+    assert np.array_equal(load(several, spatial_dims=2)[0].numpy(), image)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {},
+        {"WindowCenter": 9000, "WindowWidth": 100},  # shows nothing of it
+        {"WindowCenter": 40, "WindowWidth": 0},
+        {"WindowCenter": None, "WindowWidth": None},
+        {"WindowCenter": 1000, "WindowWidth": 1000, "photometric": "MONOCHROME1"},
+    ],
+)
+def test_without_a_usable_window_percentiles_decide(tmp_path, tags):
+    image = load(write_dicom(tmp_path / "a.dcm", TWELVE_BIT, **tags), spatial_dims=2)[0].numpy()
+    assert image.min() == 0 and image.max() == 255
+    assert np.median(image) == pytest.approx(127.5, abs=1)
+    assert ((image > 0) & (image < 255)).mean() > 0.98
+
+
+def test_a_picture_within_eight_bit_keeps_its_values_whatever_its_window(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", ramp(np.uint16), WindowCenter=20, WindowWidth=10)
+    assert np.array_equal(load(path, spatial_dims=2)[0].numpy(), ramp().T)
+
+
+@pytest.mark.parametrize("suffix", ["nii.gz", "nrrd", "tif"])
+def test_other_pictures_beyond_eight_bit_are_scaled_by_percentiles(tmp_path, suffix):
+    import itk
+
+    values = (TWELVE_BIT - 1024).astype(np.float32)
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "nii.gz":
+        write_nifti(path, values.T[..., None])
+    elif suffix == "nrrd":
+        itk.imwrite(itk.image_from_array(values), str(path))
+    else:
+        Image.fromarray(values).save(path)
+    image = load(path, spatial_dims=2, channels=3).numpy()
+    low, high = np.percentile(values, (0.5, 99.5))
+    assert image.shape == (3, 32, 32)
+    assert np.allclose(image[1], np.clip((values.T - low) / (high - low), 0, 1) * 255, atol=1e-3)
+
+
+def test_the_range_is_told_once_for_a_data_set(tmp_path, caplog):
+    paths = [write_nifti(tmp_path / f"{i}.nii", TWELVE_BIT[..., None]) for i in range(3)]
+    loader = LoadImaged("image", reader=ConceptImageReader(spatial_dims=2))
+    with caplog.at_level(logging.INFO):
+        for path in paths:
+            loader({"image": str(path)})
+    assert caplog.text.count("brought to 0..255") == 1
+
+
+def test_volumes_labels_and_broken_values_are_not_scaled(tmp_path):
+    volume = write_nifti(tmp_path / "a.nii", np.stack([TWELVE_BIT] * 2, axis=-1))
+    assert load(volume).max() == 4092
+    assert load(write_dicom(tmp_path / "a.dcm", TWELVE_BIT)).max() == 4092  # a volume of one slice
+    label = write_nifti(tmp_path / "label.nii", TWELVE_BIT[..., None])
+    assert load(label, is_label=True, spatial_dims=2).max() == 4092
+    broken = np.where(TWELVE_BIT == 8, np.nan, TWELVE_BIT)[..., None]
+    values = load(write_nifti(tmp_path / "nan.nii", broken), spatial_dims=2)
+    assert values.isnan().sum() == 1 and values.nan_to_num().max() == 4092
+
+
+@pytest.mark.parametrize("bundle", ["polyp_endoscopy_segmentation", "wound_photo_segmentation"])
+def test_bundles_of_pictures_see_a_twelve_bit_radiograph(repository, tmp_path, bundle):
+    image = write_dicom(tmp_path / "a.dcm", TWELVE_BIT, WindowCenter=2048, WindowWidth=4096)
+    label = write_dicom(tmp_path / "mask.dcm", (TWELVE_BIT > 2000) * 255)
+    for name, key in (("inference", "preprocessing"), ("train", "train#deterministic_transforms")):
+        parser = ConfigParser()
+        parser.read_config(str(repository / "bundles" / bundle / "configs" / f"{name}.yaml"))
+        steps = parser.get_parsed_content(key)
+        steps = steps if name == "inference" else Compose(steps)
+        seen = steps({"image": str(image), "label": str(label)})["image"]
+        assert seen.mean() == pytest.approx(0.5, abs=0.01)
+        assert seen.std() == pytest.approx(0.29, abs=0.01)  # of a ramp
+
+
+@pytest.mark.parametrize("value", [1000, -5])
+def test_a_picture_of_one_value_is_black(tmp_path, value):
+    path = write_nifti(tmp_path / "a.nii", np.full((4, 5, 1), value, np.int16))
+    assert load(path, spatial_dims=2).unique().tolist() == [0]
+
+
+def test_a_small_bright_object_on_one_value_stays_visible(tmp_path):
+    values = np.full((64, 64, 1), 1000, np.int16)
+    values[3, 4] = 3000
+    image = load(write_nifti(tmp_path / "a.nii", values), spatial_dims=2)
+    assert image[0, 3, 4] == 255 and image.sum() == 255
 
 
 def test_a_dicom_file_without_suffix_is_known_by_its_content(tmp_path):
