@@ -130,6 +130,7 @@ def test_every_config_knows_the_new_labels_alone(repository, tmp_path, pattern, 
     assert train.get("color", True) != own.is_grey
     assert network_of(bundle).state_dict().keys() == network_of(bundle, "train").state_dict().keys()
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    assert metadata["eval_metrics"] == {}  # the figures of the pattern are not its own
     pred = metadata["network_data_format"]["outputs"]["pred"]
     assert pred["num_channels"] == len(own.labels) + 1
     assert list(pred["channel_def"].values()) == ["background", *own.labels]

@@ -235,6 +235,7 @@ def _own_metadata(metadata: dict[str, Any], own: OwnBundle) -> dict[str, Any]:
         "name": f"{own.title} with concept prompts",
         "task": f"Segmentation of {names} in {kind} images, text-free or following a concept prompt",
         "data_source": "not stated",
+        "eval_metrics": {},
         "image_classes": f"single-channel {kind} volume, intensities {scaled}"
         if volume
         else metadata["image_classes"],
