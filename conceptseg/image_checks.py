@@ -154,7 +154,7 @@ class CheckLabeld(MapTransform):
                 f"{tuple(image.shape[1:])}; got {tuple(label.shape[1:])}. Resample the mask to the "
                 "image (nearest neighbour), and check the EXIF orientation of photographs."
             )
-        if self.check_affine and hasattr(label, "affine") and hasattr(image, "affine"):
+        if self.check_affine and _has_position(label) and _has_position(image):
             shift = corner_shift(label.affine, image.affine, image.shape[1:])
             if shift > _SHIFT_TOLERANCE_VOXELS:
                 raise ValueError(
@@ -174,6 +174,11 @@ class CheckLabeld(MapTransform):
                 f"Expected label numbers 0..{self.num_labels} in {file}, got also {shown}{more}. "
                 "Map them with LabelMapd (or ThresholdMaskd for 0/255 masks), or correct the mask."
             )
+
+
+def _has_position(image: Any) -> bool:
+    """Whether an image knows where it lies in space; a photograph, such as the mask of a radiograph, does not."""
+    return hasattr(image, "affine") and not getattr(image, "meta", {}).get("is_photo", False)
 
 
 def corner_shift(

@@ -228,6 +228,13 @@ def test_patterns_and_several_inputs_are_found_once(photos, tmp_path):
         find_inputs([str(tmp_path / "*.jpg")], 2)
 
 
+def test_masks_of_a_data_set_are_no_inputs(photos, tmp_path):
+    for name in ("images", "masks"):
+        shutil.copytree(photos / "a", tmp_path / "data" / name)
+    found = find_inputs([str(tmp_path / "data")], 2)
+    assert found and {p.parent.name for p in found} == {"images"}
+
+
 def write_series(folder: Path, shape=(20, 28, 12)) -> None:
     """An axial MR series, its files named against the order of its slices."""
     folder.mkdir()

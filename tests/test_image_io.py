@@ -620,6 +620,14 @@ def test_a_mask_at_another_position_is_refused_unless_told_otherwise():
     CheckLabeld("label", num_labels=1, check_affine=False)(data)
 
 
+def test_a_mask_that_is_a_picture_has_no_position_to_compare(tmp_path):
+    radiograph = load(write_dicom(tmp_path / "a.dcm", ramp(np.uint16)), spatial_dims=2)
+    Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(tmp_path / "a.png")
+    mask = load(tmp_path / "a.png", is_label=True)
+    assert not np.allclose(radiograph.affine, mask.affine)
+    CheckLabeld("label", num_labels=1)({"image": radiograph, "label": mask})
+
+
 def test_a_mirrored_mask_header_is_refused_and_a_rounded_one_passes():
     image = entry(np.zeros((1, 4, 5, 6)))
     mirrored = entry(np.zeros((1, 4, 5, 6)), "m", np.diag([-1.0, 1, 1, 1]))

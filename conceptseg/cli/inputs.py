@@ -7,14 +7,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..datalist import image_datalist
+from ..cases import images_to_segment
 from ..image_formats import image_kind
 
 
 def find_inputs(patterns: Sequence[str], spatial_dims: int | None) -> list[Path]:
     """Images of files, folders and glob patterns, each once, in order.
 
-    A folder whose DICOM files are one series is one image; so is each such folder below it.
+    A folder whose DICOM files are one series is one image; so is each such folder below it. Masks that
+    lie beside their images are left out.
 
     Args:
         patterns: paths or patterns with *, ?, [] or **.
@@ -28,7 +29,7 @@ def find_inputs(patterns: Sequence[str], spatial_dims: int | None) -> list[Path]
     for pattern in patterns:
         path = Path(pattern).expanduser()
         if path.exists():
-            cases = image_datalist(path, spatial_dims)
+            cases = images_to_segment(path, spatial_dims)
             found |= dict.fromkeys(Path(case["image"]) for case in cases)
             continue
         matches = sorted(Path(p) for p in glob.glob(str(path), recursive=True))
@@ -39,7 +40,7 @@ def find_inputs(patterns: Sequence[str], spatial_dims: int | None) -> list[Path]
                 " patterns such as '*.png'."
             )
         for match in usable:
-            cases = image_datalist(match, spatial_dims)
+            cases = images_to_segment(match, spatial_dims)
             found |= dict.fromkeys(Path(case["image"]) for case in cases)
     return list(found)
 
