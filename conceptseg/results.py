@@ -162,3 +162,12 @@ def write_table(path: Path, rows: Sequence[dict]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text_atomic(path, buffer.getvalue())
+
+
+def __getattr__(name: str) -> type:
+    """`EvaluationReport`, which bundles made before name in this module."""
+    if name == "EvaluationReport":
+        from .evaluation_report import EvaluationReport
+
+        return EvaluationReport
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,14 @@ import pytest
 from handler_outputs import judged, rows_of, run
 from ignite.engine import Engine
 
+from conceptseg import results
 from conceptseg.evaluation_report import EvaluationReport
+
+
+def test_bundles_made_before_find_the_handler_where_it_was():
+    assert results.EvaluationReport is EvaluationReport
+    with pytest.raises(AttributeError, match="NoReport"):
+        results.NoReport  # noqa: B018
 
 
 def test_evaluations_on_a_gpu_get_a_table_and_a_report(tmp_path):
