@@ -12,10 +12,10 @@ from monai.utils.enums import CommonKeys as Keys
 
 from .concept_dice import describe_reference
 from .evaluation import CaseTable, as_array, evaluate_case
+from .grid import directions_of, spacing_of
 from .image_formats import case_names
 from .overlay import Overlay, cut_overlays, png_bytes
 from .report import write_report
-from .results import directions_of, spacing_of
 
 logger = logging.getLogger(__name__)
 

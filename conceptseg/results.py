@@ -1,4 +1,4 @@
-"""A handler that writes what inference found: tables and overlays; and what tables say of an image."""
+"""A handler that writes what inference found: tables and overlays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
@@ -18,32 +17,12 @@ from monai.utils.enums import CommonKeys as Keys
 from .atomic import write_text_atomic
 from .concepts import ATTRIBUTES, Concepts, concepts_to_sentence
 from .evaluation import as_array
+from .evaluation_report import EvaluationReport as EvaluationReport  # bundles made before name it
+from .grid import directions_of, spacing_of
 from .image_formats import case_name, case_names
 from .overlay import overlay_png
-from .slices import RAS_DIRECTIONS
 
-PHOTO_DIRECTIONS = ("right", "bottom")
 logger = logging.getLogger(__name__)
-
-
-def directions_of(image: Any) -> tuple[str, ...]:
-    """Directions in which the indices of `image` (C, *spatial) grow: photograph or volume."""
-    if image.ndim == 3:
-        return PHOTO_DIRECTIONS
-    affine = as_array(getattr(image, "affine", np.eye(4)))
-    words = []
-    for column in range(3):
-        main = int(np.argmax(np.abs(affine[:3, column])))
-        opposite = ("left", "posterior", "inferior")[main]
-        words.append(RAS_DIRECTIONS[main] if affine[main, column] > 0 else opposite)
-    return tuple(words)
-
-
-def spacing_of(image: Any) -> tuple[float, ...] | None:
-    """Voxel size in mm of `image` (C, *spatial), or None where the file does not tell."""
-    if not isinstance(image, MetaTensor) or not image.meta.get("spacing_known", image.ndim == 4):
-        return None
-    return tuple(float(x) for x in image.pixdim[: image.ndim - 1])
 
 
 class PredictionSummary:
@@ -162,12 +141,3 @@ def write_table(path: Path, rows: Sequence[dict]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text_atomic(path, buffer.getvalue())
-
-
-def __getattr__(name: str) -> type:
-    """`EvaluationReport`, which bundles made before name in this module."""
-    if name == "EvaluationReport":
-        from .evaluation_report import EvaluationReport
-
-        return EvaluationReport
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..concepts import MeasuredConcepts
+from ..grid import PHOTO_DIRECTIONS
 from ..readout import attribute_indices
-from ..results import PHOTO_DIRECTIONS
 from ..slices import slice_directions
 
 

@@ -15,9 +15,9 @@ from monai.transforms import Compose
 from tqdm import tqdm
 
 from ..evaluation import evaluate_case
+from ..grid import spacing_of
 from ..image_formats import case_name
 from ..network import ConceptSegNet
-from ..results import spacing_of
 from ..training import set_epoch_length
 
 logger = logging.getLogger(__name__)

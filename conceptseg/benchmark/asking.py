@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from ..concepts import Concepts, MeasuredConcepts, component_masks, parse_prompt
+from ..grid import directions_of
 from ..inferer import EncodedImage, Prediction
-from ..results import directions_of
 from .testing import Tester
 
 MIN_PART = 0.02  # parts smaller than this share of the largest are specks, as for "number"

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..grid import directions_of, spacing_of
 from ..image_formats import case_name
 from ..overlay import overlay_image, png_bytes
 from ..report import figure_html
-from ..results import directions_of, spacing_of
 from .comparison import Entry, Group
 from .records import MASKS, RunStore
 

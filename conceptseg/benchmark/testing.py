@@ -14,9 +14,9 @@ from monai.transforms import Compose
 from torch import Tensor, nn
 
 from ..evaluation import evaluate_case
+from ..grid import spacing_of
 from ..image_formats import case_name
 from ..inferer import ConceptInferer, Prediction
-from ..results import spacing_of
 from ..uncertainty import uncertainty
 from .conditions import TEXT_FREE, predict_conditions
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ..concepts import MeasuredConcepts, number_bin
 from ..concepts.schema import Concepts
-from ..results import directions_of, spacing_of
+from ..grid import directions_of, spacing_of
 from .store import Described, Key
 
 COMPARED = ("number", "location", "size", "shape", "color", "intensity", "level", "laterality")

@@ -17,9 +17,9 @@ from ..concepts import concepts_to_sentence
 from ..concepts.schema import Concepts
 from ..concepts.views import view_picture
 from ..datalist_split import base_dir
+from ..grid import directions_of, spacing_of
 from ..overlay import png_bytes
 from ..report import figure_html, page_html, table_html
-from ..results import directions_of, spacing_of
 from .agreement import Agreement, agreement, as_plain, descriptor_counts, entropy, measure_truth
 from .store import Described, Key, load_concepts
 

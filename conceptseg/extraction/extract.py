@@ -23,7 +23,7 @@ from ..concepts.source import ConceptSource
 from ..datalist_layouts import SECTIONS, read_layout
 from ..datalist_split import base_dir
 from ..errors import root_cause
-from ..results import directions_of, spacing_of
+from ..grid import directions_of, spacing_of
 from .records import AnswerLine, ConceptLine, FailureLine
 from .store import ConceptFile
 from .summary import summarize, summary_text

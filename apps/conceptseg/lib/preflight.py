@@ -10,9 +10,9 @@ import numpy as np
 from monai.data import MetaTensor
 
 from conceptseg.concepts import MeasuredConcepts, concepts_to_sentence
+from conceptseg.grid import PHOTO_DIRECTIONS, directions_of
 from conceptseg.image_headers import shape_and_affine
 from conceptseg.image_io import ConceptImageReader
-from conceptseg.results import PHOTO_DIRECTIONS, directions_of
 
 from .bundle import Bundle
 from .renumber import renumbered
