@@ -5,23 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fastapi import HTTPException
-from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
 
-from conceptseg.atomic import atomic_path
 from conceptseg.image_checks import corner_shift
 from conceptseg.image_formats import SUFFIXES
+from conceptseg.image_headers import shape_and_affine
 from conceptseg.image_io import ConceptImageReader
 
 from .problems import bad_request, unknown_name
-from .sharing import SharedList
+from .sharing import SharedList, WholeWrites
 
 logger = logging.getLogger(__name__)
 
@@ -68,18 +65,16 @@ class CheckedLabels(SharedList):
                 f"Expected a readable label map for '{image_id}', got a file that is none"
                 f" ({type(error).__name__}); export it again as NIfTI, NRRD or PNG."
             ) from error
-        shape, image_meta = self._image_grid(image_id)
+        shape, affine = self._image_grid(image_id)
         found = tuple(n for n in label.shape[1:] if n > 1)
         if shape is not None and found != tuple(n for n in shape if n > 1):
             raise bad_request(
                 f"Expected a label map of the size of '{image_id}', {shape}, got {label.shape[1:]};"
                 " save it on the grid of the image."
             )
-        if not self.same_axes or shape is None or len(found) < 3:
+        if not self.same_axes or shape is None or len(found) < 3:  # photographs have no position
             return
-        if meta.get("is_photo") or image_meta.get("is_photo"):
-            return
-        shift = corner_shift(meta["affine"], image_meta["affine"], shape)
+        shift = corner_shift(meta["affine"], affine, shape)
         if shift > 1:
             raise bad_request(
                 f"Expected a label map at the position of '{image_id}', got one of which a corner is"
@@ -87,15 +82,13 @@ class CheckedLabels(SharedList):
                 " image."
             )
 
-    def _image_grid(self, image_id: str) -> tuple[tuple[int, ...] | None, dict[str, Any]]:
-        """Voxels of the image, None where it cannot be read, and its metadata."""
-        reader = ConceptImageReader()
+    def _image_grid(self, image_id: str) -> tuple[tuple[int, ...] | None, np.ndarray | None]:
+        """Voxels of the image and its affine, None where it cannot be read."""
         try:
-            array, meta = reader.get_data(reader.read(self.get_image_uri(image_id)))
+            return shape_and_affine(self.get_image_uri(image_id))
         except Exception:
             logger.warning("image %s cannot be read", image_id, exc_info=True)
-            return None, {}
-        return array.shape[1:], meta
+            return None, None
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         """ZIP file of the images with a final label."""
@@ -106,7 +99,7 @@ class CheckedLabels(SharedList):
         return super().get_dataset_archive(limit_cases)
 
 
-class StudiesFolder(CheckedLabels, LocalDatastore):
+class StudiesFolder(CheckedLabels, WholeWrites):
     """A folder of images.
 
     Args:
@@ -126,20 +119,7 @@ class StudiesFolder(CheckedLabels, LocalDatastore):
         if image_id not in self._datastore.objects:
             raise unknown_name("image", image_id, self._datastore.objects)
         self.check_label(image_id, label_filename)
-        _, extension = self._to_id(os.path.basename(label_filename))
-        target = Path(self._datastore.label_path(label_tag)) / self._filename(image_id, extension)
-        with self.whole:
-            self._init_from_datastore_file()
-            labels = self._datastore.objects[image_id].labels
-            with atomic_path(target) as temporary:
-                shutil.copyfile(label_filename, temporary)
-            info = {**(label_info or {}), "ts": int(time.time()), "name": target.name}
-            old = labels.get(label_tag)
-            labels[label_tag] = DataModel(info=info, ext=extension)
-            self._update_datastore_file(lock=False)
-        if old is not None and old.ext != extension:
-            (target.parent / self._filename(image_id, old.ext)).unlink(missing_ok=True)
-        return image_id
+        return super().save_label(image_id, label_filename, label_tag, label_info)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Add an image that was sent to the server, after checking that it can be read.
@@ -171,14 +151,8 @@ class StudiesFolder(CheckedLabels, LocalDatastore):
                 return image_id
             if target.exists():  # copied there just now, and not in the list yet
                 _refuse_another(image_id, sent, target)
-            else:
-                with atomic_path(target) as temporary:
-                    shutil.copyfile(image_filename, temporary)
-            info = {**(image_info or {}), "ts": int(time.time()), "name": target.name}
-            image = DataModel(info=info, ext=extension)
-            self._datastore.objects[image_id] = ImageLabelModel(image=image)
-            self._update_datastore_file(lock=False)
-        return image_id
+                image_filename = str(target)
+            return super().add_image(image_id, image_filename, image_info)
 
 
 def _content(file: str | Path) -> tuple[np.ndarray, dict[str, Any]]:
