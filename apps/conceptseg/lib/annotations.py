@@ -25,7 +25,7 @@ from .bundle import Bundle
 from .callers import ANONYMOUS
 from .corrections import Corrections
 from .preflight import label_numbers, reader_of
-from .renumber import own_values, renumbered
+from .renumber import own_values, renumbered, segments_of
 
 THUMBNAIL_PIXELS = 220
 
@@ -61,7 +61,7 @@ class SavedLabel:
         Slicer names the labels of all bundles with every label, most of them empty.
         """
         present = set(np.unique(self.array).tolist())
-        named = self._segments()
+        named = segments_of(self.info)
         return {name for name, entry in named if entry["idx"] in present} or {n for n, _ in named}
 
     def info_without(self, foreign: Set[str]) -> list[dict[str, Any]]:
@@ -73,16 +73,8 @@ class SavedLabel:
             foreign: names of the other bundles' labels.
         """
         drawn, others = self.drawn(), {name.lower() for name in foreign}
-        return [entry for name, entry in self._segments() if name in drawn or name not in others]
-
-    def _segments(self) -> list[tuple[str, dict[str, Any]]]:
-        """Name, in small letters, and entry of each segment, with its value as "idx"."""
         return [
-            (
-                str(entry.get("name", "")).strip().lower(),
-                {**entry, "idx": int(entry.get("idx") or position)},
-            )
-            for position, entry in enumerate(self.info, start=1)
+            entry for name, entry in segments_of(self.info) if name in drawn or name not in others
         ]
 
     def numbers(self, bundle: Bundle) -> np.ndarray:

@@ -18,6 +18,19 @@ from conceptseg.image_io import ConceptImageReader
 from .bundle import Bundle
 
 
+def segments_of(
+    info: Iterable[Mapping[str, Any]] | None,
+) -> list[tuple[str, dict[str, Any]]]:
+    """Name, in small letters, and entry of each segment of a client's `label_info`, its value as "idx"."""
+    return [
+        (
+            str(entry.get("name", "")).strip().lower(),
+            {**entry, "idx": int(entry.get("idx") or position)},
+        )
+        for position, entry in enumerate(info or [], start=1)
+    ]
+
+
 def own_values(info: Iterable[Mapping[str, Any]] | None, bundle: Bundle) -> dict[int, int]:
     """Value in a saved file -> value in the bundle, by the names the client sent; {} keeps all values.
 
@@ -29,10 +42,7 @@ def own_values(info: Iterable[Mapping[str, Any]] | None, bundle: Bundle) -> dict
         bundle: for its labels.
     """
     by_name = {name.lower(): value for name, value in bundle.labels.items()}
-    sent = {}
-    for position, entry in enumerate(info or [], start=1):
-        name = str(entry.get("name", "")).strip().lower()
-        sent[int(entry.get("idx") or position)] = by_name.get(name)
+    sent = {entry["idx"]: by_name.get(name) for name, entry in segments_of(info)}
     if not any(sent.values()):
         return {}
     mapping = {value: own or 0 for value, own in sent.items()}
@@ -49,7 +59,7 @@ def is_foreign(
         bundle: in question.
         served: label names of all bundles of the server.
     """
-    names = {str(entry.get("name", "")).strip().lower() for entry in info or []}
+    names = {name for name, _ in segments_of(info)}
     own = {name.lower() for name in bundle.labels}
     return bool(names) and not names & own and names <= {name.lower() for name in served}
 
