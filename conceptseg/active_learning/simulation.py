@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ..atomic import atomic_path
+from ..state import read_state
 from . import STRATEGIES
 from .journal import Journal
 from .measuring import measured_indices
@@ -210,8 +211,7 @@ class Simulation:
                 f"expected the weights of round {row['round']} in '{path}', got none or others;"
                 f" restore the file, or delete the rows of seed {seed} in '{self.journal.path}'"
             )
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        return self.trainer.network(state)
+        return self.trainer.network(read_state(path))
 
     def _train_and_note(
         self,

@@ -43,7 +43,6 @@ def contestant_table(group: Group, speed: dict | None = None) -> tuple[list[str]
     rows = []
     for entry in sorted(group.entries.values(), key=lambda e: -e.mean()):
         metric = "hd95_mm" if "hd95_mm" in entry.scores else "hd95_px"
-        other = group.reference(entry)
         row = [
             entry.title,
             entry.condition.replace("_", " "),
@@ -51,7 +50,7 @@ def contestant_table(group: Group, speed: dict | None = None) -> tuple[list[str]
             str(len(entry.seeds)),
             points(entry.mean("iou")),
             f"{entry.mean(metric):.2f} {metric[-2:]}",
-            _compared(group, entry, best, other),
+            _compared(group, entry, best),
             f"{entry.averaged('parameters') / 1e6:.2f} M",
             f"{entry.averaged('images_seen'):,.0f}",
             f"{entry.averaged('train_seconds'):.0f}",
@@ -63,10 +62,11 @@ def contestant_table(group: Group, speed: dict | None = None) -> tuple[list[str]
     return header, rows
 
 
-def _compared(group: Group, entry: Entry, best: Entry | None, other: Entry | None) -> str:
+def _compared(group: Group, entry: Entry, best: Entry | None) -> str:
     """Difference to what the entry is compared with, named where that is not the best baseline."""
     if entry is best:
         return "best baseline"
+    other = group.reference(entry)
     if other is None:
         return ""
     return interval(group.compare(entry, other)) + ("" if other is best else f" to {other.title}")

@@ -17,6 +17,7 @@ from ..evaluation import evaluate_case
 from ..grid import spacing_of
 from ..image_formats import case_name
 from ..inferer import ConceptInferer, Prediction
+from ..state import read_state
 from ..uncertainty import uncertainty
 from .conditions import TEXT_FREE, predict_conditions
 
@@ -103,7 +104,7 @@ def load_tester(parser: ConfigParser, weights: Path, conditions: Sequence[str]) 
     parser["conditions"] = list(conditions)
     device = parser.get_parsed_content("device")
     network = parser.get_parsed_content("network")
-    network.load_state_dict(torch.load(weights, map_location=device, weights_only=True))
+    network.load_state_dict(read_state(weights))
     return Tester(
         network.eval(),
         parser.get_parsed_content("validate#inferer"),
