@@ -12,9 +12,8 @@ from torch import Tensor
 
 from .concepts import Concepts, ParsedPrompt, concepts_to_sentence, parse_prompt
 from .concepts.descriptors import Descriptors, take_descriptors
-from .concepts.naming import names_a_side, prompt_words
 from .concepts.orientation import third
-from .concepts.wording import BODY_PARTS
+from .concepts.places import photo_to_level, read_own_side, side_to_place
 
 _PHOTO_WORDS = {"top", "bottom", "left", "right", "center"}
 _DOUBTFUL = 0.8  # presence under a prompt below it is remarked on; training names few wrong places
@@ -30,7 +29,8 @@ class PromptPlan:
         keywords: all keywords of the network.
         asked: those the prompt asks for.
         sentences: one per keyword; "" for a label not asked for, or text-free.
-        laterality: patient side the mask is restricted to (volumes), or None.
+        laterality: patient side the masks of `sided` are restricted to (volumes), or None.
+        sided: keywords that a side belongs to: of "left kidney and liver" the kidney alone.
         only_side: False keeps everything where nothing lies on that side ("left hippocampus": a volume
             may show no more than one side, and its middle then is not the patient's).
         level: third of the superior-inferior axis it is restricted to (volumes), or None.
@@ -48,6 +48,7 @@ class PromptPlan:
     place: str | None = None
     warnings: tuple[str, ...] = ()
     only_side: bool = True
+    sided: tuple[str, ...] = ()
 
 
 def plan_prompt(
@@ -89,8 +90,8 @@ def plan_prompt(
     asked = tuple(parsed.keywords) or keywords
     spoken = parsed.concepts or Concepts(keyword=asked[0])
     only_side = parsed.side is None or spoken.laterality is not None
-    spoken = _read_own_side(spoken, parsed.side, asked, volume, remarks)
-    spoken = _photo_to_level(spoken) if volume else _side_to_place(spoken, remarks)
+    spoken, sided = read_own_side(spoken, parsed, asked, volume, remarks)
+    spoken = photo_to_level(spoken) if volume else side_to_place(spoken, remarks)
     if spoken.number == 0:
         asked = ()
         remarks.append("the prompt says that there is none: the mask is empty.")
@@ -110,6 +111,7 @@ def plan_prompt(
         None if volume or spoken.number not in (None, 1) else spoken.location,
         tuple(remarks),
         only_side,
+        sided,
     )
 
 
@@ -128,52 +130,6 @@ def _refuse_unknown(
     if strict:
         raise ValueError(" ".join([message, *parsed.warnings]))
     return [message]
-
-
-def _read_own_side(
-    concepts: Concepts, side: str | None, asked: Sequence[str], volume: bool, remarks: list[str]
-) -> Concepts:
-    """Concepts in which the side of the object itself ("left hippocampus") is the patient's, no place."""
-    if side is None or any(names_a_side(keyword) for keyword in asked):
-        return concepts
-    if volume and concepts.laterality not in (None, side):
-        remarks.append(f"{side!r} is left out beside 'on the {concepts.laterality} side'.")
-        return concepts.model_copy(update={"location": None})
-    if volume:
-        if concepts.laterality is None:
-            remarks.append(
-                f"{side!r} is read as the patient's {side} side; where nothing lies there, all stays."
-            )
-        return concepts.model_copy(update={"location": None, "laterality": side})
-    if all(prompt_words(keyword)[-1] in BODY_PARTS for keyword in asked):
-        remarks.append(f"{side!r} is left out: it is a side of the body, not of the image.")
-        return concepts.model_copy(update={"location": None})
-    return concepts
-
-
-def _side_to_place(concepts: Concepts, remarks: list[str]) -> Concepts:
-    """Concepts of an image without patient axes: "left side" is a place in it."""
-    words = {"superior": "top", "inferior": "bottom"}
-    said = [words.get(concepts.level), concepts.laterality]
-    if concepts.level is None and concepts.laterality is None:
-        return concepts
-    place = " ".join(word for word in said if word) or "center"
-    if concepts.location not in (None, place):
-        remarks.append(f"{place!r} is left out beside {concepts.location!r}.")
-        place = concepts.location
-    changes = {"location": place, "level": None, "laterality": None}
-    return concepts.model_copy(update=changes)
-
-
-def _photo_to_level(concepts: Concepts) -> Concepts:
-    """Concepts of a volume, whose slices have no top: "upper left" is a level and a place in it."""
-    levels = {"top": "superior", "bottom": "inferior"}
-    words = (concepts.location or "").split()
-    said = [levels[word] for word in words if word in levels]
-    if not said:
-        return concepts
-    rest = " ".join(word for word in words if word not in levels) or None
-    return concepts.model_copy(update={"location": rest, "level": concepts.level or said[0]})
 
 
 def restrict_to_prompt(
@@ -197,11 +153,17 @@ def restrict_to_prompt(
     for i, keyword in enumerate(plan.keywords):
         if keyword not in plan.asked:
             result[i] = 0
-        elif directions is not None and (plan.laterality or plan.level):
-            result[i] *= torch.as_tensor(_parts_to_keep(result[i], plan, directions)).to(result)
+        elif directions is not None and (_side_of(keyword, plan) or plan.level):
+            kept = _parts_to_keep(result[i], plan, _side_of(keyword, plan), directions)
+            result[i] *= torch.as_tensor(kept).to(result)
         elif plan.place is not None and result[i].ndim == 2:
             result[i] *= torch.as_tensor(_parts_at(plan.place, result[i])).to(result)
     return result
+
+
+def _side_of(keyword: str, plan: PromptPlan) -> str | None:
+    """The side that a keyword's mask is restricted to."""
+    return plan.laterality if keyword in plan.sided else None
 
 
 def remarks_on_fit(
@@ -225,7 +187,7 @@ def remarks_on_fit(
             said = f"{keyword!r} as described is present with probability {found:.2f}"
             doubtful.append(f"the prompt may not fit this image: {said}.")
         if was and not stayed:
-            said = f"{keyword!r} is found, but not {_where(plan)}"
+            said = f"{keyword!r} is found, but not {_where(keyword, plan)}"
             misplaced.append(f"the prompt may not fit this image: {said}.")
     return (*doubtful, *misplaced)
 
@@ -240,9 +202,9 @@ def remarks_on_size(shape: Sequence[int], usual: int) -> tuple[str, ...]:
     )
 
 
-def _where(plan: PromptPlan) -> str:
-    """Where a prompt looks for its objects, in words."""
-    side = f"on the {plan.laterality} side" if plan.laterality else ""
+def _where(keyword: str, plan: PromptPlan) -> str:
+    """Where a prompt looks for the objects of a class, in words."""
+    side = f"on the {plan.laterality} side" if _side_of(keyword, plan) else ""
     level = f"at the {plan.level} level" if plan.level else ""
     return f"{side} {level}".strip() or f"in or beside the {plan.place}"
 
@@ -273,8 +235,10 @@ def _hold_an_object(parts: np.ndarray, chosen: np.ndarray) -> bool:
     return bool(sizes[chosen[1:]].max(initial=0) >= _SPECK * sizes.max(initial=1))
 
 
-def _parts_to_keep(probability: Tensor, plan: PromptPlan, directions: Sequence[str]) -> np.ndarray:
-    """Boolean (*spatial): the connected parts of the mask that lie where the plan says."""
+def _parts_to_keep(
+    probability: Tensor, plan: PromptPlan, wanted: str | None, directions: Sequence[str]
+) -> np.ndarray:
+    """Boolean (*spatial): the connected parts of the mask on the wanted side, at the plan's level."""
     parts, centres = _connected(probability)
     on_side, at_level = np.zeros((2, len(centres) + 1), dtype=bool)
     for number, centre in enumerate(centres, start=1):
@@ -282,7 +246,7 @@ def _parts_to_keep(probability: Tensor, plan: PromptPlan, directions: Sequence[s
         right, up = _along(place, "right", "left"), _along(place, "superior", "inferior")
         side = "right" if right >= 0.5 else "left"
         level = ("inferior", "middle", "superior")[third(up) + 1]
-        on_side[number] = plan.laterality in (None, side)
+        on_side[number] = wanted in (None, side)
         at_level[number] = plan.level in (None, level)
     if not plan.only_side and not _hold_an_object(parts, on_side):
         on_side[:] = True

@@ -5,6 +5,7 @@ import pytest
 from conceptseg.concepts import parse_prompt
 
 HIPPOCAMPUS = ["anterior hippocampus", "posterior hippocampus"]
+LIVER = ["liver", "liver tumor"]
 ABDOMEN = ["liver", "left kidney", "right kidney"]
 
 
@@ -44,6 +45,19 @@ def said(text, keywords):
         ("polyp", ["polyp area"], (0,)),
         ("tumor", ["tumor", "tumor core"], (0,)),
         ("the tumor cores", ["tumor", "tumor core"], (1,)),
+        ("tumor and tumor core", ["tumor", "tumor core"], (0, 1)),
+        ("liver and liver tumor", LIVER, (0, 1)),
+        ("liver, liver tumors", LIVER, (0, 1)),
+        ("the liver or the liver tumor", LIVER, (0, 1)),
+        ("left kidney and kidney tumor", ["kidney", "kidney tumor"], (0, 1)),
+        ("liver and kidney tumor", ["liver tumor", "liver cyst", "kidney tumor"], (0, 2)),
+        ("tumor of the liver", LIVER, (1,)),
+        ("two small tumors located in the upper liver", LIVER, (1,)),
+        ("tumors in the liver", ["liver tumor", "kidney tumor", "liver"], (0,)),
+        ("core of the tumor", ["tumor", "tumor core"], (1,)),
+        ("wall of the left ventricle", ["left ventricle wall", "left atrium wall"], (0,)),
+        ("tumor and liver", LIVER, (1, 0)),
+        ("nodule in the lung", ["lung", "nodule"], (1, 0)),
         ("ventricle", ["left ventricle cavity", "left ventricle wall", "left atrium"], (0, 1)),
         ("left ventricle", ["left ventricle cavity", "left ventricle wall", "left atrium"], (0, 1)),
     ],
@@ -73,3 +87,12 @@ def test_places_remain_places_beside_a_full_keyword():
         "location": "posterior left"
     }
     assert said("left hippocampus", HIPPOCAMPUS) == {"location": "left"}
+
+
+def test_a_name_said_in_two_keeps_its_attributes():
+    assert said("2 small tumors in the upper left liver", LIVER) == {
+        "number": 2,
+        "size": "small",
+        "location": "top left",
+    }
+    assert parse_prompt("no tumor in the liver", LIVER).concepts.number == 0

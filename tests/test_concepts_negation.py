@@ -132,3 +132,112 @@ def test_asking_for_what_is_negated_is_a_contradiction():
     parsed = parse_prompt("a polyp, no polyp", POLYP)
     assert parsed.concepts.number == 0
     assert "asked for and negated" in parsed.warnings[0]
+
+
+ORGANS = ["liver", "spleen", "kidney"]
+
+
+@pytest.mark.parametrize(
+    ("text", "keywords"),
+    [
+        ("no polyp or ulcer", ["polyp", "ulcer"]),
+        ("without polyp or ulcer", ["polyp", "ulcer"]),
+        ("neither polyp nor ulcer", ["polyp", "ulcer"]),
+        ("image without a polyp and an ulcer", ["polyp", "ulcer"]),
+        ("don't show the polyps or the ulcers", ["polyp", "ulcer"]),
+        ("no polyps or small ulcers", ["polyp", "ulcer"]),
+        ("no liver, spleen or kidney", ORGANS),
+        ("no liver, spleen nor the kidney", ORGANS),
+        ("no liver or spleen", ORGANS),
+    ],
+)
+def test_a_list_is_absent_as_a_whole(text, keywords):
+    parsed = parse_prompt(text, keywords)
+    assert parsed.concepts.number == 0
+    assert parsed.unknown_words == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kidney but not the liver or the spleen",
+        "kidney without liver and spleen",
+        "kidney without liver, spleen and liver",
+        "kidney, not liver nor spleen",
+        "kidney but no liver or spleen",
+        "kidney, not the liver and the spleen",
+        "kidney, but not the small liver or the left spleen",
+        "everything without the liver and the spleen",
+    ],
+)
+def test_what_is_asked_for_beside_a_negated_list_stays_alone(text):
+    parsed = parse_prompt(text, ORGANS)
+    assert parsed.keywords == ("kidney",)
+    assert parsed.concepts == Concepts(keyword="kidney")
+    assert "only 'kidney' is looked for." in parsed.warnings
+
+
+@pytest.mark.parametrize(
+    "text", ["no liver, spleen", "no liver and the spleen", "spleen, no liver"]
+)
+def test_what_no_conjunction_of_a_negation_joins_is_asked_for(text):
+    assert parse_prompt(text, ORGANS).keywords == ("spleen",)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "left_out"),
+    [
+        ("all but the left kidney", ("liver", "spleen"), "left"),
+        ("all except small kidneys", ("liver", "spleen"), "small"),
+        ("spleen but not the left kidney", ("spleen",), "left"),
+        ("all but the kidney on the left side", ("liver", "spleen"), "left"),
+        ("all but the liver and the left kidney", ("spleen",), "left"),
+    ],
+)
+def test_a_described_exception_is_left_out_without_its_description(text, kept, left_out):
+    parsed = parse_prompt(text, ORGANS)
+    assert parsed.keywords == kept
+    assert parsed.concepts == Concepts(keyword=kept[0])
+    assert f"is read without {left_out!r}" in parsed.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "side"),
+    [
+        ("right kidney, not the left kidney", "right"),
+        ("not the left kidney but the right kidney", "right"),
+    ],
+)
+def test_a_described_exception_does_not_exclude_what_is_asked_for(text, side):
+    parsed = parse_prompt(text, ORGANS)
+    assert parsed.keywords == ("kidney",)
+    assert parsed.concepts == Concepts(keyword="kidney", location=side)
+    assert "is left out: a prompt says what to find" in parsed.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "keywords"),
+    [
+        ("all polyps except the one on the left", POLYP),
+        ("all but the polyp in the lower left corner", POLYP),
+        ("all but the left hippocampus", HIPPOCAMPUS),
+    ],
+)
+def test_the_place_of_an_exception_is_not_asked_for(text, keywords):
+    parsed = parse_prompt(text, keywords)
+    assert parsed.concepts is None or parsed.concepts == Concepts(keyword=keywords[0])
+    assert "is left out: a prompt says what to find" in parsed.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["no polyp at all, but an ulcer", "no polyp in any slice but an ulcer"]
+)
+def test_but_after_a_negation_joins_what_is_asked_for(text):
+    assert parse_prompt(text, ["polyp", "ulcer"]).keywords == ("ulcer",)
+
+
+@pytest.mark.parametrize(
+    "text", ["not only polyps but ulcers", "not only a polyp, but also an ulcer"]
+)
+def test_not_only_negates_nothing(text):
+    assert parse_prompt(text, ["polyp", "ulcer"]).keywords == ("polyp", "ulcer")

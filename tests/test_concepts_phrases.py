@@ -35,6 +35,10 @@ def test_a_number_after_an_index_noun_is_unknown(noun, number):
         ("lesion in zone 2-3", ["lesion"], ("2", "3")),
         ("tumor segment 3", ["tumor segment"], ("3",)),
         ("the polyp of slice 12", POLYP, ("12",)),
+        ("in segment 2 polyps", POLYP, ("2",)),
+        ("in the left segment 2", POLYP, ("2",)),
+        ("in zone 2 polyps", POLYP, ("2",)),
+        ("in the lower left region 2", POLYP, ("2",)),
     ],
 )
 def test_an_index_is_no_count_wherever_it_stands(text, keywords, numbers):
@@ -52,6 +56,14 @@ def test_an_index_is_no_count_wherever_it_stands(text, keywords, numbers):
         ("segment one polyp", 1),
         ("segment several polyps", 4),
         ("segment two of the polyps", 2),
+        ("can you segment 2 polyps", 2),
+        ("detect and segment 2 polyps", 2),
+        ("I want to segment two polyps", 2),
+        ("do segment 2 of them", 2),
+        ("in the lower left region 2 small polyps", 2),
+        ("in the upper left quadrant two polyps", 2),
+        ("in the central zone 3 polyps", 3),
+        ("polyps of small size, three of them", 3),
         ("in this image 2 polyps", 2),
         ("in the scan one polyp", 1),
         ("both polyps of the slice", 2),
@@ -87,6 +99,12 @@ def test_the_side_of_a_body_part_is_no_place(part):
         "middle finger",
         "mid thigh",
         "hand",
+        "top of the left foot",
+        "side of the foot",
+        "upper part of the left lung",
+        "lower third of the shin",
+        "bottom left of the foot",
+        "both feet",
     ],
 )
 def test_all_words_of_a_place_on_the_body_are_left_out_together(phrase):
@@ -100,6 +118,12 @@ def test_the_side_of_a_part_of_an_organ_is_unknown(part):
     parsed = parse_prompt(f"polyp of the right upper {part}", POLYP)
     assert parsed.concepts == Concepts(keyword="polyp")
     assert parsed.unknown_words == (f"right upper {part}",)
+
+
+def test_one_before_what_is_not_read_is_a_number():
+    parsed = parse_prompt("one right lobe", POLYP)
+    assert parsed.concepts == Concepts(keyword="polyp", number=1)
+    assert parsed.unknown_words == ("right lobe",)
 
 
 def test_words_beside_a_place_on_the_body_keep_their_meaning():
@@ -134,6 +158,9 @@ def test_a_body_part_that_is_a_keyword_keeps_its_side():
         "a small dark center",
         "a red top",
         "a yellow lower edge",
+        "a white upper part",
+        "a yellow upper half",
+        "a black area in the center",
     ],
 )
 def test_what_an_object_has_in_its_middle_or_at_its_border_is_no_place(phrase):
@@ -197,3 +224,30 @@ def test_a_medium_size_is_kept(text, values):
 def test_mid_before_a_place_is_no_size(place):
     assert set(said(f"polyp in the mid {place}")) == {"location"}
     assert parse_prompt("polyp in the mid slice", POLYP).unknown_words == ("mid",)
+
+
+@pytest.mark.parametrize("phrase", ["below the knee", "above the left ankle", "below the big toe"])
+def test_a_relation_to_a_place_on_the_body_is_no_place_in_the_image(phrase):
+    (warning,) = parse_prompt(f"small wound {phrase}", WOUND).warnings
+    assert f"{phrase!r} is left out" in warning
+    assert said(f"small wound {phrase}, on the left", WOUND) == {
+        "size": "small",
+        "location": "left",
+    }
+
+
+def test_a_relation_to_another_object_is_no_place_in_the_image():
+    parsed = parse_prompt("polyp above the small ulcer", ["polyp", "ulcer"])
+    assert parsed.keywords == ("polyp", "ulcer")
+    assert parsed.concepts.location is None
+    assert "'above the ulcer' is left out" in parsed.warnings[0]
+
+
+@pytest.mark.parametrize("half", ["part", "half", "side", "portion"])
+def test_halves_of_an_object_are_left_out_whole(half):
+    parsed = parse_prompt(f"wound with a white upper {half} and a red lower {half}", WOUND)
+    assert parsed.concepts == Concepts(keyword="wound")
+    assert [w.split(" is ")[0] for w in parsed.warnings] == [
+        f"'white upper {half}'",
+        f"'red lower {half}'",
+    ]

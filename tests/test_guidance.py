@@ -228,8 +228,8 @@ def test_an_empty_mask_stays_empty():
 
 def test_upper_and_lower_are_levels_of_a_volume():
     plan = plan_prompt("upper left anterior hippocampus", HIPPOCAMPUS, volume=True)
-    assert plan.level == "superior"
-    assert "top" not in plan.sentences[0] and "left" in plan.sentences[0]
+    assert (plan.level, plan.laterality) == ("superior", "left")
+    assert plan.sentences == ["anterior hippocampus", ""]
 
 
 def test_a_prompt_for_none_empties_every_mask():

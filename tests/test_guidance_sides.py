@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from conceptseg.guidance import plan_prompt, restrict_to_prompt
+from conceptseg.guidance import plan_prompt, remarks_on_fit, restrict_to_prompt
 
 POLYP = ("polyp",)
 HIPPOCAMPUS = ("anterior hippocampus", "posterior hippocampus")
@@ -64,7 +64,18 @@ def test_a_side_in_a_keyword_or_after_the_object_restricts_to_no_side(prompt, ke
 
 
 @pytest.mark.parametrize(
-    ("prompt", "keyword"), [("wound on the left hand", "wound"), ("left lung", "lung")]
+    ("prompt", "keyword"),
+    [
+        ("wound on the left hand", "wound"),
+        ("left lung", "lung"),
+        ("left foot ulcer", "foot ulcer"),
+        ("left lung infection", "lung infection"),
+        ("right breast tumor", "breast tumor"),
+        ("left tumor", "breast tumor"),
+        ("left thyroid nodule", "thyroid nodule"),
+        ("left atrium", "atrium"),
+        ("wound below the left knee", "wound"),
+    ],
 )
 def test_a_side_of_a_body_part_is_no_place_in_an_image(prompt, keyword):
     plan = plan_prompt(prompt, (keyword,))
@@ -95,3 +106,74 @@ def test_an_index_is_refused_as_an_unknown_word():
 def test_all_but_one_label_asks_for_the_others():
     plan = plan_prompt("all but the posterior hippocampus", HIPPOCAMPUS, volume=True)
     assert plan.asked == ("anterior hippocampus",)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "keywords", "place"),
+    [
+        ("right lung and heart", ("lung", "heart"), None),
+        ("left upper lung", ("lung",), "top"),
+        ("right lung, bottom", ("lung",), "bottom"),
+        ("lower left lung infection", ("lung infection",), "bottom"),
+        ("upper left polyp", POLYP, "top left"),
+    ],
+)
+def test_of_a_place_in_an_image_only_the_side_of_the_body_is_left_out(prompt, keywords, place):
+    plan = plan_prompt(prompt, keywords)
+    assert (plan.asked, plan.place) == (keywords, place)
+    assert any("it is a side of the body" in w for w in plan.warnings) == (keywords != POLYP)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "keywords", "side", "level"),
+    [
+        ("upper left hippocampus", HIPPOCAMPUS, "left", "superior"),
+        ("left upper anterior hippocampus", HIPPOCAMPUS, "left", "superior"),
+        ("right upper lung", ("lung",), "right", "superior"),
+        ("left lung, bottom", ("lung",), "left", "inferior"),
+    ],
+)
+def test_a_side_beside_a_level_restricts_a_volume_too(prompt, keywords, side, level):
+    plan = plan_prompt(prompt, keywords, volume=True)
+    assert (plan.laterality, plan.level, plan.only_side) == (side, level, False)
+    assert not any("located" in sentence for sentence in plan.sentences)
+    assert any(f"read as the patient's {side} side" in w for w in plan.warnings)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "keywords"),
+    [
+        ("left lung and nodules", ("lung", "nodule")),
+        ("left kidney and lungs", ("kidney", "lung")),
+        ("left kidney and kidney tumors", ("kidney", "kidney tumor")),
+        ("left anterior hippocampus and posterior hippocampus", HIPPOCAMPUS),
+    ],
+)
+def test_a_side_restricts_the_label_it_is_said_of(prompt, keywords):
+    both = torch.maximum(cube(LEFT), cube(RIGHT)) > 0.5
+    first, second = kept(torch.where(both, 0.9, 0.1), prompt, keywords)
+    assert torch.equal(first, cube(LEFT) > 0.5)
+    assert torch.equal(second, both)
+    remarks = plan_prompt(prompt, keywords, volume=True).warnings
+    assert any(f"patient's left side of {keywords[0]!r} alone" in remark for remark in remarks)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "keywords"),
+    [
+        ("left anterior and posterior hippocampus", HIPPOCAMPUS),
+        ("nodules located in the left lung", ("lung", "nodule")),
+        ("lung and nodules on the left side", ("lung", "nodule")),
+    ],
+)
+def test_a_side_of_several_labels_restricts_them_all(prompt, keywords):
+    both = torch.maximum(cube(LEFT), cube(RIGHT))
+    assert torch.equal(kept(both, prompt, keywords), (cube(LEFT) > 0.5).expand(2, -1, -1, -1))
+
+
+def test_a_label_without_a_side_is_not_said_to_be_missing_there():
+    plan = plan_prompt("left lung and nodules at the upper level", ("lung", "nodule"), volume=True)
+    found = torch.maximum(cube(LEFT), cube(RIGHT)).expand(2, -1, -1, -1)
+    remarks = remarks_on_fit(plan, torch.ones(2), found, torch.zeros_like(found))
+    assert "'lung' is found, but not on the left side at the superior level" in remarks[0]
+    assert "'nodule' is found, but not at the superior level" in remarks[1]

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from .orientation import DIMENSIONS
 from .schema import ATTRIBUTES
 from .sentences import plural
-from .wording import FILLERS, NUMBER_WORDS, SYNONYMS
+from .wording import ARTICLES, FILLERS, NUMBER_WORDS, STATE_WORDS, SYNONYMS
 
-_LIST_WORDS = frozenset(["and", "or", "the"])
+LIST_WORDS = frozenset(["and", "or", "the"])
+_INSIDE = frozenset(["in", "of", "on", "at", "from"])  # between an object and what it lies in
+_BETWEEN = _INSIDE | ARTICLES | STATE_WORDS
 _DESCRIPTIONS = frozenset(
     [*DIMENSIONS, "center", *NUMBER_WORDS]
     + [word for name in ("shape", "size", "color", "intensity") for word in ATTRIBUTES[name]]
@@ -26,11 +28,13 @@ class Mention:
         text: the words.
         keywords: those that may be meant; one if named in full.
         whole: named in full, not by a part such as the noun that several share.
+        shares_noun: its noun follows later in a list: "anterior" in "anterior and posterior hippocampus".
     """
 
     text: str
     keywords: tuple[str, ...]
     whole: bool
+    shares_noun: bool = False
 
 
 def prompt_words(text: str) -> list[str]:
@@ -43,52 +47,57 @@ def describes(word: str) -> bool:
     return word in _DESCRIPTIONS or word.isdecimal()
 
 
-def complete_lists(words: Sequence[str], keywords: Sequence[str]) -> list[str]:
-    """Write out what a list shares: "anterior and posterior hippocampus" says the noun once."""
-    siblings: dict[str, list[list[str]]] = {}
+def complete_lists(words: Sequence[str], keywords: Sequence[str]) -> list[str | Mention]:
+    """Find what shares a later noun: "anterior and posterior hippocampus" says it once.
+
+    Words that are a keyword themselves share none: of "liver" and "liver tumor", each is named.
+    """
+    whole = {form for keyword in keywords for form in _word_forms(tuple(prompt_words(keyword)))}
+    siblings: dict[str, dict[tuple[str, ...], str]] = {}
     for keyword in keywords:
         *first, noun = prompt_words(keyword)
         if first:
-            siblings.setdefault(noun, []).append(first)
-    words = list(words)
-    for noun, firsts in siblings.items():
+            siblings.setdefault(noun, {}).setdefault(tuple(first), keyword)
+    items: list[str | Mention] = list(words)
+    for noun, named in siblings.items():
         forms = _word_forms((noun,))
-        i = 0
-        while i < len(words):
-            first = _starting(words, i, firsts)
-            i += len(first) or 1
-            if first and _leads_to_noun(words, i, firsts, forms):
-                words.insert(i, noun)
-    return words
+        for i in range(len(items)):
+            first = _starting(items, i, named)
+            if first and first not in whole and _leads_to_noun(items, i + len(first), named, forms):
+                mention = Mention(" ".join(first), (named[first],), True, shares_noun=True)
+                items[i : i + len(first)] = [mention]
+    return items
 
 
-def _starting(words: Sequence[str], start: int, phrases: Iterable[list[str]]) -> list[str]:
-    """The phrase that `words` holds at `start`, or an empty one."""
-    return next((p for p in phrases if list(words[start : start + len(p)]) == p), [])
+def _starting(
+    items: Sequence[str | Mention], start: int, phrases: Iterable[tuple[str, ...]]
+) -> tuple[str, ...]:
+    """The phrase that `items` hold at `start`, or an empty one."""
+    return next((p for p in phrases if tuple(items[start : start + len(p)]) == p), ())
 
 
-def _leads_to_noun(words, start: int, firsts, forms: Collection[tuple[str, ...]]) -> bool:
+def _leads_to_noun(items, start: int, firsts, forms: Collection[tuple[str, ...]]) -> bool:
     """Whether a list goes on at `start`, over a further member at least, up to the noun."""
     more = False
-    while start < len(words):
-        if (words[start],) in forms:
+    while start < len(items):
+        if (items[start],) in forms:
             return more
-        first = _starting(words, start, firsts)
-        if not first and words[start] not in _LIST_WORDS:
+        first = _starting(items, start, firsts)
+        if not first and items[start] not in LIST_WORDS:
             return False
         more |= bool(first)
         start += len(first) or 1
     return False
 
 
-def find_mentions(words: Sequence[str], keywords: Sequence[str]) -> list[str | Mention]:
+def find_mentions(words: Sequence[str | Mention], keywords: Sequence[str]) -> list[str | Mention]:
     """Replace the words that name keywords, longest first, by a `Mention` each.
 
     Singular and plural match, and parts of a name that hold a noun of it: "hippocampus" may mean
     any keyword that ends so. Directions and attributes alone ("posterior") are no mention.
 
     Args:
-        words: of `prompt_words`.
+        words: of `complete_lists`.
         keywords: class keywords.
     """
     meant: dict[tuple[str, ...], Mention] = {}
@@ -109,6 +118,44 @@ def find_mentions(words: Sequence[str], keywords: Sequence[str]) -> list[str | M
                 items[start : start + len(form)] = [meant[form]]
             start += 1
     return items
+
+
+def join_names(items: Sequence) -> list:
+    """Join a name said in two: with a keyword "liver tumor", "tumor of the liver" asks for no liver.
+
+    Args:
+        items: canonical words, mentions of keywords, and what is not read.
+    """
+    joined: list = []
+    for item in items:
+        first = index_inside(joined) if isinstance(item, Mention) else None
+        if first is not None and not joined[first].whole:
+            meant = tuple(k for k in joined[first].keywords if _has_part(k, item.text))
+            if meant:
+                text = f"{item.text} {joined[first].text}"
+                item = Mention(text, meant, len(meant) == 1)
+                joined[first:] = [word for word in joined[first + 1 :] if describes(word)]
+        joined.append(item)
+    return joined
+
+
+def index_inside(before: Sequence) -> int | None:
+    """Index of the mention said to be in what follows: of "nodule" in "nodule located in the"."""
+    linked = False
+    for i in reversed(range(len(before))):
+        item = before[i]
+        if isinstance(item, Mention):
+            return i if linked else None
+        if not isinstance(item, str) or not (item in _BETWEEN or describes(item)):
+            return None
+        linked |= item in _INSIDE
+    return None
+
+
+def _has_part(keyword: str, text: str) -> bool:
+    """Whether words, in singular or plural, are a part of a keyword."""
+    words = tuple(prompt_words(text))
+    return any(words in _word_forms(part) for part in _parts(keyword))
 
 
 def _parts(keyword: str) -> list[tuple[str, ...]]:

@@ -18,6 +18,7 @@ _EXPRESSIONS = (
     (r"\b\w+n't\b", "not"),
     (r"\b(?:other than|apart from|aside from|with the exception of)\b", "except"),
     (r"\b(?:nothing|not (?:\w+ )?anything) (?:but|except)\b", "only"),
+    (r"\bnot only\b(.*?)\bbut(?: also)?\b", r"\1and"),
     (r"'s\b", ""),
 )
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from .indices import described_by, mark_indices
+from .items import Item, Unread, is_thing, item_at, meaning, name_of
 from .naming import Mention, describes, directions_of
 from .orientation import DIMENSIONS
 from .schema import ATTRIBUTES
@@ -15,35 +17,19 @@ from .wording import (
     ARTICLES,
     BODY_PARTS,
     FILLERS,
-    GENERIC_NOUNS,
     INDEX_NOUNS,
-    NUMBER_WORDS,
     OBJECT_PARTS,
     ORGAN_PARTS,
     PLACE_NOUNS,
-    REQUEST_WORDS,
     SIGNAL_NOUNS,
-    SYNONYMS,
 )
 
 _PLACES = frozenset([*DIMENSIONS, "center"])
 _LOOKS = frozenset([*ATTRIBUTES["color"], *ATTRIBUTES["intensity"]])
 _HAVING = frozenset(["with", "having", "has", "have"])
+_WITHIN = frozenset(["in", "at", "on"])
 _LINKS = frozenset(["and", "or", "to"])
 _NAMED_DIGITS = frozenset(["big", "little"])  # "big toe": the size is part of the name
-_COUNTS_ONLY = frozenset(["zero", "single", "solitary", "couple", "pair", "both", "double"]) | {
-    word for word, number in NUMBER_WORDS.items() if number == 4 and word != "four"
-}  # never an index: "segment several polyps"
-
-
-@dataclass(frozen=True)
-class Unread:
-    """A word that has no meaning where it stands, such as the number in "slice 12"."""
-
-    text: str
-
-
-Item = str | Mention | Unread
 
 
 @dataclass
@@ -67,36 +53,22 @@ def take_phrases(items: Sequence[str | Mention]) -> Phrases:
     """
     found = Phrases(list(items))
     _take_body_parts(found)
+    _take_relations(found)
     _take_object_parts(found)
     found.items = [_mid(item, found.items[i + 1 :]) for i, item in enumerate(found.items)]
     found.items = [_size(item, found.items[i + 1 :]) for i, item in enumerate(found.items)]
-    _mark_indices(found.items)
+    mark_indices(found.items)
     return found
 
 
-def _meaning(item: Item) -> str | None:
-    """Canonical word of an item; None for a mention."""
-    return SYNONYMS.get(item, item) if isinstance(item, str) else None
-
-
-def _is_thing(item: Item | None) -> bool:
-    """Whether an item names objects."""
-    return isinstance(item, Mention) or item in GENERIC_NOUNS
-
-
-def _at(items: Sequence[Item], index: int) -> Item | None:
-    """The item at `index`, None outside."""
-    return items[index] if 0 <= index < len(items) else None
-
-
 def _take_body_parts(found: Phrases) -> None:
-    """Take "left foot" out: the side of a body part is no place in an image."""
+    """Take "left foot" and "below the knee" out: a place on the body is none in an image."""
     i = 0
     while i < len(found.items):
         item = found.items[i]
         named = _is_body_part_of_a_name(item)
         if named or item in BODY_PARTS or item in ORGAN_PARTS:
-            start = _start_of_body_part(found.items, i)
+            start = _start_of_relation(found.items, _start_of_body_part(found.items, i))
             said = " ".join([*found.items[start:i], item.text if named else item])
             left = [item] if named else [Unread(said)] if item in ORGAN_PARTS else []
             if not named or start < i:
@@ -119,22 +91,44 @@ def _is_body_part_of_a_name(item: Item) -> bool:
 def _start_of_body_part(items: Sequence[Item], end: int) -> int:
     """Index of the first word of a side, such as "left lower", before the body part at `end`."""
     start = end
-    if _at(items, start - 1) in _NAMED_DIGITS and str(items[end]).startswith(("toe", "finger")):
+    if item_at(items, start - 1) in _NAMED_DIGITS and str(items[end]).startswith(("toe", "finger")):
         start -= 1
     while True:
-        if _is_place(_at(items, start - 1)):
+        if _is_place(item_at(items, start - 1)):
             start -= 1
-        elif start < end and _at(items, start - 1) in ("and", "or") and start > 1:
+        elif start < end and item_at(items, start - 1) in ("and", "or") and start > 1:
             if not _is_place(items[start - 2]):
                 return start
             start -= 2
         else:
-            return start
+            return start - (item_at(items, start - 1) == "both")
+
+
+def _start_of_relation(items: Sequence[Item], start: int) -> int:
+    """Index of the first word of "above the" or "the upper part of the" before a body part at `start`."""
+    before = start - 1 - (item_at(items, start - 1) in ARTICLES)
+    if item_at(items, before) in ("above", "below"):
+        return before
+    first = before
+    while _is_place(item_at(items, first - 1)) or item_at(items, first - 1) in PLACE_NOUNS:
+        first -= 1
+    return first if item_at(items, before) == "of" and first < before else start
+
+
+def _take_relations(found: Phrases) -> None:
+    """Take "above the ulcer" out, where "above" is no place in the image; the ulcer stays named."""
+    for i in reversed(range(len(found.items))):
+        if found.items[i] in ("above", "below") and item_at(found.items, i + 1) in ARTICLES:
+            thing = described_by(found.items, i + 1)
+            if is_thing(thing):
+                said = f"{found.items[i]} the {name_of(thing)}"
+                found.warnings.append(f"{said!r} is left out: say where it is in the image.")
+                del found.items[i]
 
 
 def _is_place(item: Item | None) -> bool:
     """Whether an item is a direction or "center"."""
-    return isinstance(item, str) and (_meaning(item) in _PLACES or item == "mid")
+    return isinstance(item, str) and (meaning(item) in _PLACES or item == "mid")
 
 
 def _take_object_parts(found: Phrases) -> None:
@@ -154,21 +148,31 @@ def _take_object_parts(found: Phrases) -> None:
 
 def _end_of_object_part(items: Sequence[Item], start: int) -> int | None:
     """Index after "a small dark center" at `start`; None if there is no such thing."""
-    end = start + (_at(items, start) in ARTICLES)
-    looks = False
-    while _describes_looks(_at(items, end)):
-        looks = looks or _meaning(items[end]) in _LOOKS
-        end += 1
-    first = end
-    while _is_place(_at(items, end)) or _at(items, end) in OBJECT_PARTS:
-        end += 1
-    return end if looks and end > first and not _is_thing(_at(items, end)) else None
+    first = start + (item_at(items, start) in ARTICLES)
+    while _describes_looks(item_at(items, first)):
+        first += 1
+    looks = any(meaning(item) in _LOOKS for item in items[start:first])
+    end = _end_of_places(items, first)
+    if not looks or end == first or is_thing(item_at(items, end)):
+        return None
+    inside = end + 1 + (item_at(items, end + 1) in ARTICLES)
+    is_area = items[first] in PLACE_NOUNS - OBJECT_PARTS
+    if is_area and item_at(items, end) in _WITHIN and _is_place(item_at(items, inside)):
+        return _end_of_places(items, inside)  # "a dark area in the center"
+    return end
+
+
+def _end_of_places(items: Sequence[Item], start: int) -> int:
+    """Index after the words for a place, or a part of an object, from `start` on."""
+    while _is_place(item_at(items, start)) or item_at(items, start) in OBJECT_PARTS | PLACE_NOUNS:
+        start += 1
+    return start
 
 
 def _describes_looks(item: Item | None) -> bool:
     """Whether an item is a shape, size, color or intensity."""
     names = ("shape", "size", "color", "intensity")
-    return isinstance(item, str) and any(_meaning(item) in ATTRIBUTES[name] for name in names)
+    return isinstance(item, str) and any(meaning(item) in ATTRIBUTES[name] for name in names)
 
 
 def _mid(item: Item, after: Sequence[Item]) -> Item:
@@ -183,71 +187,12 @@ def _mid(item: Item, after: Sequence[Item]) -> Item:
 
 def _size(item: Item, after: Sequence[Item]) -> Item:
     """A word such as "intermediate", unread where it says a signal and not a size."""
-    if _meaning(item) != "medium":
+    if meaning(item) != "medium":
         return item
     for word in after:
         if word in SIGNAL_NOUNS:
             return Unread(item)
         passed = isinstance(word, str) and (word in _LINKS or word not in FILLERS)
-        if not passed or _is_thing(word) or describes(_meaning(word)):
+        if not passed or is_thing(word) or describes(meaning(word)):
             return item
     return item
-
-
-def _mark_indices(items: list[Item]) -> None:
-    """Mark the number in "slice 12" as unread, and those of "segments 4 and 5"."""
-    for i, item in enumerate(items):
-        name = item.text.split()[-1] if isinstance(item, Mention) else item
-        if name not in INDEX_NOUNS:
-            continue
-        first = j = i + 1 + (_at(items, i + 1) in ("number", "nr", "no"))
-        while _is_number(_at(items, j)):
-            if _counts(items, i, j) if j == first else _precedes_objects(items, j):
-                break
-            items[j] = Unread(items[j])
-            j += 1 + (_at(items, j + 1) in _LINKS)
-
-
-def _is_number(item: Item | None) -> bool:
-    """Whether an item may be an index."""
-    if not isinstance(item, str) or item in _COUNTS_ONLY:
-        return False
-    return item.isdecimal() or item in NUMBER_WORDS
-
-
-def _counts(items: Sequence[Item], noun: int, number: int) -> bool:
-    """Whether a number right after an index noun counts objects, as in "segment 2 polyps"."""
-    before = _at(items, noun - 1)
-    if items[noun] == "segment" and (before is None or before in REQUEST_WORDS):
-        after = items[number + 1 :]
-        if after[:1] == ["of"]:
-            return any(_is_plural(item) for item in after[1:3])
-        return items[number] in NUMBER_WORDS or _precedes_objects(items, number)
-    whole = before in ARTICLES and items[noun] in FILLERS  # "in the image 2 polyps"
-    return (whole or items[number] == "one") and _precedes_objects(items, number)
-
-
-def _precedes_objects(items: Sequence[Item], number: int) -> bool:
-    """Whether a number stands before several objects, or "one" before an object."""
-    thing = _described(items, number)
-    return _is_plural(thing) or (items[number] in ("one", "1") and _is_thing(thing))
-
-
-def _described(items: Sequence[Item], number: int) -> Item | None:
-    """The item after a number and the words that describe it."""
-    i = number + 1
-    while isinstance(_at(items, i), str) and not _is_number(items[i]):
-        if not describes(_meaning(items[i])):
-            break
-        i += 1
-    return _at(items, i)
-
-
-def _is_plural(item: Item | None) -> bool:
-    """Whether an item names several objects."""
-    if not _is_thing(item):
-        return False
-    last = (item.text if isinstance(item, Mention) else str(item)).split()[-1]
-    regular = last.endswith("s") and not last.endswith(("ss", "us", "is"))
-    own = isinstance(item, Mention) and any(last in k.lower().split() for k in item.keywords)
-    return regular or (isinstance(item, Mention) and not own)

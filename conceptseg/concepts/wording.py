@@ -15,7 +15,7 @@ CONJUNCTIONS = _words("and or nor but")
 ALL_WORDS = _words("all any anything every everything")
 REQUEST_WORDS = _words(
     "show segment find mark outline detect delineate highlight locate draw select get give please"
-    " want need can could just only"
+    " want need can could would do identify display contour annotate just only"
 )
 STATE_WORDS = _words(
     "is are has have located lying positioned situated found seen visible looking appearing"
@@ -44,7 +44,8 @@ BODY_PARTS = _words(  # that have a side of their own, or an upper and a lower o
     " shoulders wrist wrists ankle ankles hip hips heel heels toe toes finger fingers thumb thumbs"
     " thigh thighs shin shins calf calves palm palms buttock buttocks breast breasts lung"
     " lungs kidney kidneys eye eyes eyelid eyelids ear ears cheek cheeks lip lips jaw"
-    " chest abdomen flank groin axilla armpit ovary ovaries colon"
+    " chest abdomen flank groin axilla armpit ovary ovaries colon thyroid nipple nipples sole soles"
+    " sacrum malleolus malleoli"
 )
 ORGAN_PARTS = _words("lobe lobes hemisphere hemispheres ventricle ventricles atrium atria")
 OBJECT_PARTS = _words(  # said of an object beside words for a place, such as "center"
@@ -54,8 +55,8 @@ GENERIC_NOUNS = _words(
     "lesion lesions finding findings target targets abnormality abnormalities structure "
     "structures pathology"
 )
-NEGATIONS = _words("no not non without except excluding never")
-ABSENCES = _words("no without never")  # before a keyword: there is none of it
+NEGATIONS = _words("no not non neither without except excluding never")
+ABSENCES = _words("no neither without never")  # before a keyword: there is none of it
 EXCEPTIONS = _words("but except excluding")  # before a list of keywords: all the others
 UNITS = _words(
     "mm cm um ml cc px pixel pixels voxel voxels percent % millimeter millimeters"
