@@ -16,17 +16,26 @@ _ABNORMAL_TYPES = {
     "ulcer": Code("52988006", "SCT", "Lesion"),
     "tumor": Code("52988006", "SCT", "Lesion"),
 }
+_POLYP_PLACES = frozenset(
+    ["nasal", "gallbladder", "bladder", "gastric", "uterine", "endometrial", "vocal"]
+)
+_COMPOUNDS = {"gall bladder": "gallbladder"}
 
 
 def codes_of(name: str) -> tuple[Code, Code]:
     """DICOM property category and type of a label name.
 
     The longest ending that is a SNOMED CT term counts: "anterior hippocampus" is coded as
-    hippocampus; the segment's label keeps the full name.
+    hippocampus; the segment's label keeps the full name. A polyp is one of the colon unless its name
+    says another organ.
     """
-    words = name.lower().split()
+    text = " ".join(name.lower().split())
+    for said, term in _COMPOUNDS.items():
+        text = text.replace(said, term)
+    words = text.split()
     if words and words[-1] in _ABNORMAL_TYPES:
-        return _ABNORMAL, _ABNORMAL_TYPES[words[-1]]
+        elsewhere = words[-1] == "polyp" and not _POLYP_PLACES.isdisjoint(words)
+        return _ABNORMAL, _ABNORMAL_TYPES["lesion" if elsewhere else words[-1]]
     for start in range(len(words)):
         term = "".join(word.capitalize() for word in words[start:])
         try:

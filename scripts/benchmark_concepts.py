@@ -20,19 +20,43 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+from conceptseg.concepts.asked import FusedConcepts, ModelConcepts
+from conceptseg.concepts.descriptors import questions_of
+from conceptseg.concepts.openai_chat import OpenAIChat
+from conceptseg.extraction.extract import ConceptExtraction
+from conceptseg.extraction.store import load_concepts
+from conceptseg.extraction.summary import summarize
 
-from chat_server import ChatServer  # noqa: E402
-
-from conceptseg.concepts.asked import FusedConcepts, ModelConcepts  # noqa: E402
-from conceptseg.concepts.descriptors import questions_of  # noqa: E402
-from conceptseg.concepts.openai_chat import OpenAIChat  # noqa: E402
-from conceptseg.extraction.extract import ConceptExtraction  # noqa: E402
-from conceptseg.extraction.store import load_concepts  # noqa: E402
-from conceptseg.extraction.summary import summarize  # noqa: E402
-
+SERVER = Path(__file__).resolve().parents[1] / "tests" / "chat_server.py"
+FAULTS = (
+    "ignores_schema", "fenced", "garbage", "429", "500", "hang", "close", "html", "no_choices",
+)  # fmt: skip
 SIZE = 96  # pixels of a generated image
+
+
+class Server:
+    """The server in a process of its own while used as a context.
+
+    Args:
+        options: of tests/chat_server.py.
+
+    Attributes:
+        url: base URL for a client.
+        requests: number of them, the probe's included; afterwards.
+    """
+
+    def __init__(self, **options: object) -> None:
+        self.command = [sys.executable, str(SERVER), *(f"--{k}={v}" for k, v in options.items())]
+
+    def __enter__(self) -> Server:
+        self.process = subprocess.Popen(
+            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/v1"
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.requests = int(self.process.communicate()[0])
 
 
 class Crops:
@@ -74,16 +98,7 @@ def main() -> int:
 
 def throughput(options: argparse.Namespace) -> None:
     """Requests per second and memory, one view per crop."""
-    command = [
-        sys.executable,
-        str(ROOT / "tests" / "chat_server.py"),
-        "--delay",
-        str(options.delay),
-    ]
-    command += ["--capacity", str(options.capacity)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
+    with Server(delay=options.delay, capacity=options.capacity) as server:
         print(
             "in flight | crops | crops/s | server's limit/s | our CPU ms per crop | MiB after 10, 50, 100 %",
             flush=True,
@@ -93,13 +108,10 @@ def throughput(options: argparse.Namespace) -> None:
             most = in_flight == max(options.in_flight)
             count = options.crops if most else min(options.crops, round(30 * limit))
             used = time.process_time()
-            seconds, memory = run_once(url, count, in_flight)
+            seconds, memory = run_once(server.url, count, in_flight)
             used = 1000 * (time.process_time() - used) / count
             row = f"{in_flight} | {count} | {count / seconds:.1f} | {limit:.1f} | {used:.0f} | "
             print(row + ", ".join(f"{m:.0f}" for m in memory), flush=True)
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def run_once(url: str, count: int, in_flight: int) -> tuple[float, list[float]]:
@@ -147,38 +159,23 @@ def source(url: str, views: list[str], **options) -> FusedConcepts:
 
 def faults() -> None:
     """What each fault leads to: on 20 crops, every third request at fault, then a good server."""
-    cases = [
-        "ignores_schema",
-        "fenced",
-        "garbage",
-        "429",
-        "500",
-        "hang",
-        "close",
-        "html",
-        "no_choices",
-    ]
     print("fault | described | failed | requests | after a second run | first reason", flush=True)
-    for fault in cases:
+    for fault in FAULTS:
         for every in (3, 1):
             with tempfile.TemporaryDirectory() as folder:
                 output = Path(folder) / "concepts.jsonl"
-
-                def fail(number: int, body: dict, fault=fault, every=every) -> str | None:
-                    return fault if number and number % every == 0 else None
-
-                with ChatServer(fail) as server:
+                with Server(fault=fault, every=every) as server:
                     first = attempt(server.url, output)
-                    requests = server.count - 1  # without the probe
-                with ChatServer() as server:
-                    second = attempt(server.url, output)
+                with Server() as good:
+                    second = attempt(good.url, output)
                 reason = first["failures"][0]["reason"][:90] if first["failures"] else ""
                 name = f"{fault}, {'always' if every == 1 else 'every third request'}"
+                requests = server.requests - 1  # without the probe
                 whole = f"{second['described']} of 20, {len(load_concepts(output))} kept"
                 print(
-                    f"{name} | {first['described']} | {first['failed']} | {requests} | {whole} | {reason}"
+                    f"{name} | {first['described']} | {first['failed']} | {requests} | {whole} | {reason}",
+                    flush=True,
                 )
-                sys.stdout.flush()
 
 
 def attempt(url: str, output: Path) -> dict:

@@ -1,7 +1,8 @@
 """A server on loopback that speaks the OpenAI chat-completions form, and can misbehave.
 
 It "sees" nothing: each answer follows from a hash of the picture, so that it is known in advance.
-As a program (`python tests/chat_server.py --delay 0.05`) it prints its port and serves until stopped.
+As a program (`python tests/chat_server.py --delay 0.05`) it prints its port, serves until its standard
+input ends, and prints the number of requests.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import hashlib
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -33,7 +35,8 @@ class ChatServer(ThreadingHTTPServer):
     """Serves on a free port in a thread of its own while used as a context.
 
     Args:
-        fault: (number of the request from 0, its body) -> a name out of `FAULTS`, or None to answer well.
+        fault: (number of the request from 0, its body) -> a name out of `FAULTS`, or None to answer well;
+            may wait. "hang" lasts until the context ends.
         delay: seconds that every good answer takes.
         capacity: answers worked on at a time, others wait; 0: no limit.
 
@@ -103,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _respond(self, fault: str | None, body: dict) -> None:
         server: ChatServer = self.server
         if fault == "hang":
-            server.released.wait(30)
+            server.released.wait()
         if fault in ("hang", "close"):
             self.close_connection = True
             self.connection.close()
@@ -165,14 +168,23 @@ def _content(fault: str | None, body: dict) -> str:
 
 
 def main() -> None:
-    """Serve until killed."""
+    """Serve until the standard input ends."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--delay", type=float, default=0.0, help="seconds per answer (default 0)")
     parser.add_argument("--capacity", type=int, default=0, help="answers at a time (default: any)")
+    parser.add_argument(
+        "--fault", choices=FAULTS, help="of requests after the first (default none)"
+    )
+    parser.add_argument("--every", type=int, default=1, help="fault of every N-th (default 1)")
     options = parser.parse_args()
-    server = ChatServer(delay=options.delay, capacity=options.capacity, keep_bodies=False)
-    print(server.server_port, flush=True)
-    server.serve_forever()
+
+    def fault(number: int, body: dict) -> str | None:
+        return options.fault if number and number % options.every == 0 else None
+
+    with ChatServer(fault, options.delay, options.capacity, keep_bodies=False) as server:
+        print(server.server_port, flush=True)
+        sys.stdin.read()
+        print(server.count)
 
 
 if __name__ == "__main__":

@@ -28,3 +28,9 @@ def shared_data() -> Path:
 def fixed_seed() -> None:
     """Seed torch for one test."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def metadata_schema() -> Path:
+    """MONAI's schema of a bundle's metadata.json."""
+    return ROOT / "tests" / "data" / "meta_schema_20240725.json"

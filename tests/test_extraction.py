@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -159,32 +160,45 @@ def test_an_image_that_cannot_be_read_is_a_failure_of_its_case_alone(repository,
     assert "not read" in summary["failures"][0]["reason"]
 
 
-def test_no_more_requests_are_in_flight_than_asked_for(repository, photos, tmp_path):
-    with ChatServer(delay=0.05) as server:
+def test_as_many_requests_are_in_flight_as_asked_for(repository, photos, tmp_path):
+    together = threading.Barrier(3)
+
+    def meet(number: int, body: dict) -> None:
+        if 1 <= number <= 3:  # after the probe; BrokenBarrierError where fewer come at a time
+            together.wait(60)
+
+    with ChatServer(meet, delay=0.05) as server:
         extract(repository, photos, tmp_path / "c.jsonl", server, in_flight=3)
-        assert 2 <= server.most_at_once <= 3
+        assert server.most_at_once == 3
+    assert summarize(tmp_path / "c.jsonl")["described"] == 6
 
 
 def test_a_killed_run_goes_on_without_asking_twice(repository, tmp_path):
     data, output = write_photos(tmp_path / "data", 10), tmp_path / "c.jsonl"
     bundle = repository / "bundles" / POLYP
-    with ChatServer(delay=0.2) as server:
+    kept, asked = 7, 1 + 7 + 2  # the probe, those answered, those in flight
+    killed = threading.Event()
+
+    def hold_back(number: int, body: dict) -> str | None:
+        return "close" if number > kept and killed.wait() else None
+
+    with ChatServer(hold_back) as server:
         command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(bundle)]
         command += ["--config_file", str(bundle / "configs" / "extract_concepts.yaml")]
         command += ["--dataset_dir", str(data), "--output_file", str(output), "--in_flight", "2"]
         command += ["--base_url", server.url, "--model", "tiny"]
         environment = os.environ | {"PYTHONPATH": str(repository)}
         process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-        while not output.exists() or _answers(output) < 7:
+        while server.count < asked or _answers(output) < kept:
             assert process.poll() is None, "the run ended by itself"
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        kept, asked = _answers(output), server.count
-        assert 7 <= kept < 20
+        assert (server.count, _answers(output)) == (asked, kept)
         with open(output, "ab") as file:  # the worst a kill can leave
             file.write(b'{"kind":"concepts","case":"images/9.png","keyw')
-        server.delay = 0
+        server.fault = lambda number, body: None
+        killed.set()
         extract(repository, data, output, server)
         assert server.count == asked + 1 + 20 - kept
     assert summarize(output)["described"] == 10 and _answers(output) == 20

@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 
@@ -29,11 +31,17 @@ def run(repository, tmp_path):
     return start
 
 
+def labels_of(folder):
+    """Values of each mask in a folder."""
+    return [set(np.unique(nib.load(file).dataobj)) for file in sorted(folder.glob("*_seg.nii.gz"))]
+
+
 def test_quickstart_segments_serves_and_ends_without_a_terminal(run, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:  # somebody else's port
         port = taken.getsockname()[1]
         output = run("--port", str(port))
-    assert (tmp_path / "text_free" / "summary.json").is_file()
+    assert labels_of(tmp_path / "text_free") == [{0, 1, 2}] * 2
+    assert labels_of(tmp_path / "prompt") == [{0, 2}] * 2  # of the posterior hippocampus alone
     (url,) = set(re.findall(r"(http://127\.0\.0\.1:\d+) answers", output))
     assert int(url.rpartition(":")[2]) > port
     first, second = (

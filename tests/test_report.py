@@ -133,7 +133,16 @@ def test_colour_pictures_keep_their_colours_and_grey_is_stretched():
 
 
 def test_nan_and_constant_images_are_drawn():
-    overlay_image(np.full((1, 5, 5), np.nan), np.zeros((5, 5), np.uint8))
+    mask = np.zeros((5, 5), np.uint8)
+    mask[1:3, 1:3] = 1
+    for value in (np.nan, 7.0):  # black, the mask still there
+        pixels = np.asarray(overlay_image(np.full((1, 5, 5), value), mask))[:-LEGEND_PX]
+        assert (pixels == FIRST).all(-1).any()
+        assert not pixels[-50:, -50:].any()
+    half = np.linspace(0, 100, 25).reshape(1, 5, 5)
+    half[0, 0, 0] = np.nan  # does not spoil what the others are shown as
+    pixels = np.asarray(overlay_image(half, np.zeros_like(mask)))[:-LEGEND_PX]
+    assert pixels[-5, -5].min() == 255 and 150 < pixels[5, -5].max() < 255
 
 
 def test_the_smallest_images_are_drawn(tmp_path):

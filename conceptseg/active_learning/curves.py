@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..atomic import write_text_atomic
+from ..charts import Series, line_chart
 from ..report import page_html, table_html
 from . import BASELINES, STRATEGIES
-from .charts import Series, line_chart
 from .journal import Journal
 from .rounds import SETTINGS
 from .statistics import (

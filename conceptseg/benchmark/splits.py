@@ -13,6 +13,7 @@ import numpy as np
 
 from ..datalist import folder_datalist
 from ..datalist_layouts import Datalist, read_layout
+from ..image_formats import case_name
 from ..image_io import ConceptImageReader
 
 SPLIT_KINDS = ("folders", "folds", "file")
@@ -30,9 +31,9 @@ def make_split(
         data_dir: data set folder.
         split: "kind" and its options. "folders": the folder's own validation cases are tested on,
             and "selection" (share) of its training cases choose the checkpoint. "folds": "count"
-            folds with equal shares of cases without any object; fold `fold` is tested on, and
-            "selection" of the others choose the checkpoint. "file": a split file "path" below the
-            bundle.
+            folds with equal shares of cases without any object, the same ones whatever format the
+            images have; fold `fold` is tested on, and "selection" of the others choose the checkpoint.
+            "file": a split file "path" below the bundle.
         bundle_root: of the data set's bundle.
         fold: number of the fold, for "folds".
 
@@ -40,7 +41,7 @@ def make_split(
         "training", "validation" (chooses the checkpoint) and "testing" cases.
 
     Raises:
-        ValueError: for another kind, or a fold that does not exist.
+        ValueError: for another kind, a fold that does not exist, or nothing to train on.
         FileNotFoundError: for a split file that does not exist.
     """
     kind = split["kind"]
@@ -52,11 +53,14 @@ def make_split(
     if kind not in SPLIT_KINDS:
         raise ValueError(f"expected a split kind out of {SPLIT_KINDS}, got {kind!r}")
     cases = read_layout(Path(data_dir))
+    if not cases["training"]:
+        raise ValueError(f"expected cases to train on in {data_dir}, got none; correct the folder")
     if kind == "folders":
-        testing, rest = cases["validation"], cases["training"]
+        testing, rest, order = cases["validation"], cases["training"], _order
     else:
         testing, rest = _fold(cases["training"], int(split["count"]), fold)
-    ordered = sorted(rest, key=_order)
+        order = _fold_order
+    ordered = sorted(rest, key=order)
     chosen = max(1, round(float(split["selection"]) * len(ordered)))
     return {"training": ordered[chosen:], "validation": ordered[:chosen], "testing": testing}
 
@@ -64,6 +68,11 @@ def make_split(
 def _order(case: Mapping[str, Any]) -> str:
     """Sort key that looks random and depends on the file name alone."""
     return hashlib.sha1(Path(case["image"]).name.encode()).hexdigest()
+
+
+def _fold_order(case: Mapping[str, Any]) -> str:
+    """`_order` as if every file were a JPEG, as the images of the published folds are."""
+    return _order({"image": f"{case_name(case['image'])}.jpg"})
 
 
 def _fold(cases: Sequence[dict], count: int, fold: int | None) -> tuple[list[dict], list[dict]]:
@@ -76,7 +85,7 @@ def _fold(cases: Sequence[dict], count: int, fold: int | None) -> tuple[list[dic
     ]
     names = {case["image"] for case in empty}
     full = [case for case in cases if case["image"] not in names]
-    dealt = [*sorted(full, key=_order), *sorted(empty, key=_order)]
+    dealt = [*sorted(full, key=_fold_order), *sorted(empty, key=_fold_order)]
     testing = dealt[fold::count]
     names = {case["image"] for case in testing}
     return testing, [case for case in dealt if case["image"] not in names]

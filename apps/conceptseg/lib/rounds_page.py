@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from conceptseg.active_learning.charts import Series, line_chart
 from conceptseg.atomic import write_text_atomic
+from conceptseg.charts import Series, line_chart
 from conceptseg.report import page_html, table_html
 
 SHOWN = 60  # newest labels with a picture
