@@ -19,6 +19,10 @@ _WORDS, _CHECKSUM = "text_encoder.word_embedding.weight", "text_encoder.vocabula
 _ORDER = "text_encoder.keywords_checksum"  # not in weights of earlier versions
 
 
+class OtherNetworkError(ValueError):
+    """Weights of another network than the one that shall start from them."""
+
+
 def load_start_weights(
     network: nn.Module, path: str | Path, keywords: Sequence[str] | None = None
 ) -> None:
@@ -34,8 +38,8 @@ def load_start_weights(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the weights are another network's, or their keywords are not the ones given, in
-            this order.
+        OtherNetworkError: if the weights are another network's.
+        ValueError: if their keywords are not the ones given, in this order.
 
     Example::
 
@@ -49,15 +53,16 @@ def load_start_weights(
     for name in _PER_LABEL:
         if name in state and name in own and len(own[name]) == len(network.keywords):
             state[name] = _by_label(state[name], known, network.keywords)
-    if isinstance(getattr(network, "text_encoder", None), CompactTextEncoder):
-        _move_words(state, own, network.text_encoder, known)
+    encoder = getattr(network, "text_encoder", None)
     try:
+        if isinstance(encoder, CompactTextEncoder) and _CHECKSUM in state:
+            _move_words(state, own, encoder, known)
         network.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(
-            f"expected start_weights of this network, got others from {path} (network_def, and"
-            f" slice_context or image channels, must be those they were trained with): {error}"
-        ) from error
+    except RuntimeError:  # its message is a page of sizes
+        raise OtherNetworkError(
+            f"expected start_weights of this network, got another's in {path}; network_def, and"
+            " slice_context or image channels, must be those they were trained with"
+        ) from None
     logger.info("training starts from %s, which knows %s", path, ", ".join(known))
 
 
@@ -77,7 +82,7 @@ def _move_words(
 ) -> None:
     """Replace word embeddings by those of `encoder`'s vocabulary, in `state`."""
     saved = encoder.vocabulary_of(known, encoder.descriptors)
-    if int(state.get(_CHECKSUM, -1)) != encoder.checksum_of(saved):
+    if int(state[_CHECKSUM]) != encoder.checksum_of(saved):
         raise _other_keywords(known, "weights with another vocabulary")
     if _ORDER in state and int(state[_ORDER]) != encoder.keywords_checksum_of(known):
         raise _other_keywords(
@@ -94,5 +99,6 @@ def _other_keywords(known: Sequence[str], got: str) -> ValueError:
     """The error for keywords that do not belong to the weights."""
     return ValueError(
         f"expected start_weights that know {list(known)}, got {got}; give the keywords they were trained"
-        " with (the bundle's train.yaml names them) as start_keywords"
+        " with (the bundle's train.yaml names them) as start_keywords, to new_bundle.py as"
+        " --weights_labels"
     )

@@ -20,7 +20,7 @@ from conceptseg.export.bundle_export import export_bundle
 from conceptseg.export.checksums import compare_sums, folder_sums, read_sums
 from conceptseg.export.closure import config_modules, needed_files
 from conceptseg.export.renaming import PATH_STEPS, names_module, rename_in_text, rename_modules
-from conceptseg.export.zoo_checks import check_bundle
+from conceptseg.export.zoo_checks import LICENCE_TO_STATE, NOT_STATED, check_bundle
 
 HIPPOCAMPUS, POLYP = "hippocampus_mr_segmentation", "polyp_endoscopy_segmentation"
 METADATA = Path(__file__).parents[1] / "bundles" / POLYP / "configs" / "metadata.json"
@@ -224,12 +224,10 @@ def test_weights_that_stay_outside_are_named_with_their_hash(sources, tmp_path):
 
 
 @pytest.mark.parametrize("name", [HIPPOCAMPUS, POLYP])
-def test_both_exported_bundles_pass_the_zoos_checks(exported, repository, name):
-    schema = repository.parent / "shared" / "schema" / "meta_schema_20240725.json"
-    checks = check_bundle(exported[name], schema)
+def test_both_exported_bundles_pass_the_zoos_checks(exported, metadata_schema, name):
+    checks = check_bundle(exported[name], metadata_schema)
     assert {c.name: c.detail for c in checks if c.passed is False} == {}
-    skipped = [c.name for c in checks if c.passed is None]
-    assert skipped == ([] if schema.exists() else ["metadata schema"])
+    assert [c.name for c in checks if c.passed is None] == []
 
 
 def test_the_checks_find_what_is_wrong(exported, tmp_path):
@@ -252,6 +250,34 @@ def test_the_checks_find_what_is_wrong(exported, tmp_path):
     assert (
         "/home/someone" in failed["no machine paths"] and "extra.yaml" in failed["self-contained"]
     )
+
+
+def test_a_bundle_that_nobody_has_completed_is_not_accepted(exported, tmp_path):
+    folder = tmp_path / POLYP
+    shutil.copytree(exported[POLYP], folder)
+    terms, meta = folder / "docs" / "data_license.txt", folder / "configs" / "metadata.json"
+    complete = json.loads(meta.read_text())
+
+    def licences() -> str:
+        return {c.name: c.detail for c in check_bundle(folder) if not c.passed}.get("licences", "")
+
+    terms.write_text(f"{LICENCE_TO_STATE}\n")
+    assert "still asks" in licences()
+    terms.write_text("Photographs of our clinic, CC BY 4.0.\n")
+    meta.write_text(json.dumps(complete | {"authors": NOT_STATED, "data_source": NOT_STATED}))
+    assert licences() == "metadata.json does not state authors, data_source"
+    meta.write_text(json.dumps(complete))
+    assert licences() == ""
+
+
+def test_the_verdict_says_what_was_not_checked(exported, repository, monkeypatch, capsys):
+    script = str(repository / "scripts" / "check_bundle.py")
+    monkeypatch.setattr(sys, "argv", [script, str(exported[POLYP])])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(script, run_name="__main__")
+    verdict = capsys.readouterr().out.splitlines()[-1]
+    assert ended.value.code == 0
+    assert "ready for the zoo as far as checked (not checked: metadata schema)" in verdict
 
 
 def test_a_network_that_breaks_its_promise_is_found(exported, tmp_path):

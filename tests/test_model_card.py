@@ -135,6 +135,70 @@ def test_without_figures_the_card_says_so(bundle):
     assert "No figures are kept" in model_card(bundle)
 
 
+def changed(bundle: Path, config: str, old: str, new: str) -> str:
+    """The card after a change of a config."""
+    file = bundle / "configs" / f"{config}.yaml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    return model_card(bundle)
+
+
+def test_the_card_says_whether_a_prompt_replaces_the_image_or_is_mixed_with_it(bundle):
+    assert "takes its place when given" in model_card(bundle)
+    text = changed(bundle, "inference", "prompt_strength: 1.0", "prompt_strength: 0.25")
+    assert "takes its place" not in text
+    assert "is mixed with it when given" in text and "of 0.25 (0: the image alone" in text
+
+
+def words_of(card: str) -> dict[str, list[str]]:
+    """The vocabulary table of a card."""
+    table = card.split("## Prompt vocabulary")[1].split("##")[0]
+    rows = re.findall(r"^\| (\w+) \| (.+) \|$", table, re.MULTILINE)
+    return {concept: words.split(", ") for concept, words in rows[1:]}
+
+
+def test_the_vocabulary_of_volumes_has_the_places_of_their_slices(bundle):
+    words = words_of(model_card(bundle))
+    assert not {"top", "bottom", "top left"} & {*words["location"]}
+    assert {"superior anterior", "anterior left", "inferior right"} <= {*words["location"]}
+    assert "color" not in words and words["laterality"] == ["left", "right"]
+    axial = words_of(changed(bundle, "train", "default: [0, 1, 2]", "default: [2]"))
+    assert len(axial["location"]) == 9 and "superior" not in axial["location"]
+
+
+def test_the_vocabulary_of_pictures_has_no_words_of_the_body(repository, tmp_path):
+    folder = tmp_path / "wound_photo_segmentation"
+    source = repository / "bundles" / folder.name
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("models"))
+    words = words_of(model_card(folder))
+    assert len(words["location"]) == 9
+    assert {word for place in words["location"] for word in place.split()} == {
+        *("top", "bottom", "left", "right", "center"),
+    }
+    assert "red" in words["color"] and not {"level", "laterality", "intensity"} & {*words}
+    grey = words_of(changed(folder, "train", "name: color, default: true", "default: false"))
+    assert "bright" in grey["intensity"] and "color" not in grey
+
+
+def test_the_evaluation_on_public_data_leaves_training_cases_out(bundle):
+    judge = "'configs/evaluate.yaml']\" --dataset_dir DATA"
+    assert f"{judge} --split_file docs/split.json" in model_card(bundle)
+    assert "in place of those there" in model_card(bundle)
+    card = bundle / "docs" / "card.yaml"
+    card.write_text(re.sub(r"\{split\[\w+\]\}", "some", card.read_text()))
+    (bundle / "docs" / "split.json").unlink()
+    assert f"{judge}\n" in model_card(bundle) and "docs/split.json` is for" not in model_card(
+        bundle
+    )
+
+
+def test_the_card_says_which_training_was_recorded(bundle):
+    card = bundle / "docs" / "card.yaml"
+    card.write_text(card.read_text() + "recorded: A shorter training\n")
+    assert "A shorter training took 1.14 hours" in model_card(bundle)
+
+
 BUNDLES = [NAME, "polyp_endoscopy_segmentation", "wound_photo_segmentation"]
 
 
@@ -151,6 +215,24 @@ def test_the_networks_and_inferers_that_a_readme_offers_are_in_the_config(reposi
     config = yaml.safe_load((folder / "configs" / "inference.yaml").read_text())
     assert "@onnx_inferer" in offered
     assert set(offered) <= {f"@{key}" for key in config}
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_readme_stands_without_the_repository(repository, name):
+    text = model_card(repository / "bundles" / name)
+    metadata = json.loads((repository / "bundles" / name / "configs/metadata.json").read_text())
+    assert "docs/benchmarks" not in text and "docs/concepts.md" not in text
+    installed = re.search(r"^pip install (.+)$", text, re.MULTILINE)[1]
+    assert f"monai[fire]=={metadata['monai_version']}" in installed
+    for package, version in metadata["required_packages_version"].items():
+        assert f" {package}=={version}" in installed
+
+
+def test_the_terms_of_included_weights_are_stated(repository):
+    for name, terms in ((NAME, "CC BY-SA 4.0"), ("wound_photo_segmentation", "non-commercial")):
+        folder = repository / "bundles" / name / "docs"
+        assert f"Weights: {terms}" in (folder / "README.md").read_text()
+        assert "THE WEIGHTS" in (folder / "data_license.txt").read_text()
 
 
 def test_a_training_record_adds_up_over_a_resumed_run(tmp_path):

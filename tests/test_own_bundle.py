@@ -17,12 +17,18 @@ from phantoms import disc_photo, write_photos, write_volumes
 from PIL import Image
 
 from conceptseg.evaluation import evaluate_case
+from conceptseg.export.bundle_export import export_bundle
+from conceptseg.export.zoo_checks import check_bundle
 from conceptseg.own_bundle import (
     OwnBundle,
     choose_for_volumes,
+    patterns_for,
     survey_images,
+    with_task,
+    write_after_first_fit,
     write_own_bundle,
 )
+from conceptseg.start_weights import OtherNetworkError
 
 HIPPOCAMPUS = "hippocampus_mr_segmentation"
 POLYP = "polyp_endoscopy_segmentation"
@@ -144,15 +150,11 @@ def test_every_config_knows_the_new_labels_alone(repository, tmp_path, pattern, 
     assert own.title in readme and f'--prompt "{own.labels[-1]}"' in readme
 
 
-def test_metadata_follow_the_schema_and_the_network(repository, tmp_path):
+def test_metadata_follow_the_schema_and_the_network(repository, tmp_path, metadata_schema):
     bundle = write_own_bundle(tmp_path / "kidneys", repository / "bundles" / HIPPOCAMPUS, KIDNEYS)
     meta, config = (str(bundle / "configs" / n) for n in ("metadata.json", "inference.yaml"))
     verify_net_in_out(net_id="network_def", meta_file=meta, config_file=config, device="cpu")
-    schema = repository.parent / "shared" / "schema" / "meta_schema_20240725.json"
-    if not schema.exists():
-        pytest.skip("the metadata schema is not at hand and would have to be downloaded")
-    shutil.copy(schema, tmp_path / "schema.json")
-    verify_metadata(meta_file=meta, filepath=str(tmp_path / "schema.json"))
+    verify_metadata(meta_file=meta, filepath=str(metadata_schema))
 
 
 def test_a_window_takes_the_place_of_normalisation(repository, tmp_path):
@@ -239,17 +241,90 @@ def test_what_cannot_be_made_leaves_nothing_behind(repository, tmp_path):
     with pytest.raises(ValueError, match="words"):
         OwnBundle(["kidney_2"], "Kidneys")
     assert OwnBundle(["L1 vertebra", "L2 vertebra"], "Vertebrae").labels[1] == "L2 vertebra"
-    with pytest.raises(ValueError, match="folder name"):
-        write_own_bundle(tmp_path / "my bundle", source, KIDNEYS)
+    for name in ("my bundle", "my-bundle", "my__bundle", "nière"):  # the zoo takes none of these
+        with pytest.raises(ValueError, match="folder name"):
+            write_own_bundle(tmp_path / name, source, KIDNEYS)
     with pytest.raises(FileNotFoundError, match="bundle of this project"):
         write_own_bundle(tmp_path / "kidneys", tmp_path, KIDNEYS)
     other = repository / "bundles" / WOUND / "models" / "model.pt"
-    with pytest.raises(ValueError, match="of this network"):
+    with pytest.raises(OtherNetworkError, match="of this network"):
         write_own_bundle(tmp_path / "kidneys", source, KIDNEYS, other)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "kidneys").mkdir()
     with pytest.raises(FileExistsError, match="exists"):
         write_own_bundle(tmp_path / "kidneys", source, KIDNEYS)
+
+
+def test_without_weights_the_images_choose_the_pattern(repository):
+    shipped = repository / "bundles"
+    assert patterns_for(shipped, True) == [shipped / HIPPOCAMPUS]
+    assert patterns_for(shipped, False) == [shipped / POLYP]
+
+
+def test_weights_choose_the_bundle_they_lie_in_or_one_that_they_fit(repository, tmp_path):
+    shipped, own = repository / "bundles", OwnBundle(["burn"], "Burns")
+    weights = shipped / WOUND / "models" / "model.pt"
+    assert patterns_for(shipped, False, weights)[0].name == WOUND
+    copied = shutil.copy(weights, tmp_path / "given.pt")
+    patterns = patterns_for(shipped, False, copied)
+    assert patterns[0].name == POLYP  # which they do not fit
+    chosen = write_after_first_fit(tmp_path / "burns", patterns, own, copied, ["wound"])
+    assert chosen.name == WOUND
+    again = tmp_path / "burns" / "models" / "model.pt"
+    assert [p.name for p in patterns_for(shipped, False, again)] == [POLYP, WOUND, "burns"]
+    with pytest.raises(ValueError, match="bundle of volumes"):
+        patterns_for(shipped, True, weights)
+    other = shutil.copy(shipped / HIPPOCAMPUS / "models" / "model.pt", tmp_path / "other.pt")
+    known = ["anterior hippocampus", "posterior hippocampus"]
+    with pytest.raises(OtherNetworkError, match=f"{POLYP}, {WOUND}.*--like"):
+        write_after_first_fit(tmp_path / "none", patterns, own, other, known)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_new_bundle_passes_the_zoos_checks_once_somebody_has_completed_it(repository, tmp_path):
+    source = repository / "bundles" / WOUND
+    target = with_task(tmp_path / "burns")
+    assert target.name == "burns_segmentation" and with_task(target) == target
+    own = OwnBundle(["burn"], "Burns")
+    bundle = write_own_bundle(target, source, own, source / "models" / "model.pt")
+
+    def failed() -> dict[str, str]:
+        folder = export_bundle(bundle, tmp_path / "out", overwrite=True).folder
+        return {c.name: c.detail for c in check_bundle(folder) if c.passed is False}
+
+    assert list(failed()) == ["licences"]
+    terms, meta = bundle / "docs" / "data_license.txt", bundle / "configs" / "metadata.json"
+    terms.write_text("Photographs of our clinic, CC BY 4.0.\n")
+    said = dict.fromkeys(("authors", "copyright", "data_source"), "our clinic")
+    meta.write_text(json.dumps(json.loads(meta.read_text()) | said))
+    assert failed() == {}
+
+
+def test_the_readme_and_metadata_of_a_new_bundle_are_true_of_it(repository, tmp_path):
+    own = OwnBundle(["burn"], "Burns")
+    bundle = write_own_bundle(tmp_path / "burns", repository / "bundles" / WOUND, own)
+    readme = (bundle / "docs" / "README.md").read_text()
+    assert "is mixed with it when given" in readme and "takes its place" not in readme
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    assert "included weights" not in metadata["intended_use"]  # there are none
+    assert "probabilities" in metadata["pred_classes"]
+
+
+def test_the_command_follows_the_bundle_of_the_weights(repository, tmp_path):
+    photos = write_photos(tmp_path / "photos", 2)
+    command = [sys.executable, str(repository / "scripts" / "new_bundle.py")]
+    command += [str(tmp_path / "burns"), "--labels", "burn", "--images", str(photos)]
+    command += ["--weights", str(repository / "bundles" / WOUND / "models" / "model.pt")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and f"pattern    {WOUND}" in done.stdout, done.stderr
+    bundle = tmp_path / "burns_segmentation"
+    assert "data_license.txt" in done.stdout and (bundle / "models" / "model.pt").is_file()
+    command[2] = str(tmp_path / "other")
+    refused = subprocess.run(
+        [*command, "--like", POLYP], capture_output=True, text=True, timeout=300
+    )
+    assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 1
+    assert f"fit {POLYP}, got another" in refused.stderr and "--like" in refused.stderr
 
 
 def test_the_command_makes_a_bundle_that_trains_and_segments(repository, tmp_path):
@@ -266,7 +341,8 @@ def test_the_command_makes_a_bundle_that_trains_and_segments(repository, tmp_pat
     assert refused.returncode == 1 and "a bundle of volumes" in refused.stderr
     again = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert again.returncode == 1 and "exists" in again.stderr
-    bundle = tmp_path / "halves"
+    assert "name       halves_segmentation: the" in done.stdout
+    bundle = tmp_path / "halves_segmentation"
     common = {
         "meta_file": str(bundle / "configs" / "metadata.json"),
         "logging_file": False,

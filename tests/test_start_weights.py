@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_network import small_network
 
-from conceptseg.start_weights import load_start_weights
+from conceptseg.start_weights import OtherNetworkError, load_start_weights
 
 ONE, TWO = ("polyp",), ("wound", "polyp")
 
@@ -110,7 +110,12 @@ def test_weights_without_the_order_of_their_keywords_are_taken_as_given(weights)
 
 def test_another_network_and_a_missing_file_are_refused(weights, tmp_path):
     path, _ = weights(ONE)
-    with pytest.raises(ValueError, match="network_def"):
+    with pytest.raises(OtherNetworkError, match="network_def") as caught:
         load_start_weights(small_network(ONE, channels=(8, 16, 16)), path)
+    assert "size mismatch" not in str(caught.value) and len(str(caught.value)) < 400
+    assert caught.value.__cause__ is None  # what is shown in the end is the root cause
+    torch.save({"weight": torch.zeros(2)}, path)
+    with pytest.raises(OtherNetworkError):  # not one of other keywords
+        load_start_weights(small_network(ONE), path)
     with pytest.raises(FileNotFoundError, match="start_weights"):
         load_start_weights(small_network(ONE), tmp_path / "none.pt")

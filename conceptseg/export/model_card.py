@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import write_text_atomic
-from ..concepts import ATTRIBUTES
 from ..datasets import without_card
 from ..report import error_detection_sentence
+from .card_commands import commands
+from .card_prompts import method, vocabulary
 from .checksums import file_sha256
 from .renaming import load_config
 
@@ -69,16 +70,20 @@ def model_card(bundle: Path) -> str:
     card = load_config(bundle / CARD)
     metadata = load_config(bundle / "configs" / "metadata.json")
     names = _figures(bundle)
+    inference = load_config(bundle / "configs" / "inference.yaml")
     sections = {
-        "Overview": card["overview"],
+        "Overview": [card["overview"], method(inference)],
         "Intended use and limits": [metadata["intended_use"], *card["limits"]],
         "Data": card["data"],
-        "Training configuration": [card["training"], _cost(bundle)],
+        "Training configuration": [
+            card["training"],
+            _cost(bundle, card.get("recorded", "Training")),
+        ],
         "Input": card["input"],
         "Output": card["output"],
-        "Prompt vocabulary": _vocabulary(names["config"]["keywords"]),
+        "Prompt vocabulary": vocabulary(names["config"]),
         "Performance": [card.get("performance_note", ""), *_performance(bundle, card)],
-        "Bundle Commands": card["commands"],
+        "Bundle Commands": commands(bundle, names["config"], metadata),
         "References": [f"[{i}] {text}" for i, text in enumerate(metadata["references"], start=1)],
         "License": card["license"],
     }
@@ -114,27 +119,19 @@ def _filled(text: str, names: Mapping[str, Any]) -> str:
         ) from error
 
 
-def _cost(bundle: Path) -> str:
-    """Time, energy and carbon of training, where they were recorded."""
+def _cost(bundle: Path, training: str) -> str:
+    """Time, energy and carbon of `training`, where they were recorded."""
     file = bundle / "docs" / "training.json"
     if not file.is_file():
         return "Time and energy of the training run were not recorded."
     found = load_config(file)
     threads = f"{found['threads']} thread" + ("s" if found["threads"] != 1 else "")
     return (
-        f"Training took {found['hours']} hours on {found['processes']} x {found['device']}"
+        f"{training} took {found['hours']} hours on {found['processes']} x {found['device']}"
         f" ({threads}), {found['epochs']} epochs, {found['images_seen']} images"
         f" seen; estimated {found['estimated_kwh']} kWh and {found['estimated_grams_co2']} g CO2 at an"
         f" assumed {found['assumed_watts']:g} W and {found['assumed_grams_per_kwh']:g} g/kWh."
     )
-
-
-def _vocabulary(keywords: list[str]) -> str:
-    """What a prompt may say."""
-    lines = ["A prompt may name these; other words are refused with a sentence.", ""]
-    lines += ["| Concept | Words |", "|---|---|", f"| class | {', '.join(keywords)} |"]
-    lines += [f"| {name} | {', '.join(words)} |" for name, words in ATTRIBUTES.items()]
-    return "\n".join(lines)
 
 
 def _performance(bundle: Path, card: Mapping[str, Any]) -> Iterator[str]:

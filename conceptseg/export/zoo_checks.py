@@ -32,6 +32,8 @@ README_SECTIONS = (
 )
 _REQUIRED_FILES = ("LICENSE", "configs/metadata.json", "docs/README.md", "docs/data_license.txt")
 _PREFERRED_LICENCE = "Apache License"
+LICENCE_TO_STATE = "Name here whose images these weights were trained on, and under which terms."
+NOT_STATED = "not stated"  # in metadata.json of a bundle that nobody has completed yet
 _MACHINE_PATH = re.compile(
     r"(?<![\w.:/@-])/(?:home|Users|root|mnt|media|work|workspace|tmp|opt|srv|data|scratch)/[\w.-]+"
     r"|(?<!\w)[A-Za-z]:\\\w+"
@@ -206,15 +208,22 @@ def _machine_paths(bundle: Path) -> str:
 
 
 def _licences(bundle: Path, metadata: dict[str, Any]) -> str:
-    """The zoo's preferred licence for the code, and one named for the data."""
+    """The zoo's preferred licence for the code, one named for the data, and people who answer for both."""
     licence = bundle / "LICENSE"
     if not licence.is_file() or _PREFERRED_LICENCE not in licence.read_text(encoding="utf-8")[:500]:
         raise ValueError(f"expected the {_PREFERRED_LICENCE} (the zoo prefers 2.0) in LICENSE")
-    data = bundle / "docs" / "data_license.txt"
-    if not data.is_file() or len(data.read_text(encoding="utf-8").strip()) < 20:
+    file = bundle / "docs" / "data_license.txt"
+    terms = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+    if len(terms) < 20:
         raise ValueError("docs/data_license.txt is missing or empty")
-    if not metadata.get("copyright") or not metadata.get("authors"):
-        raise ValueError("metadata.json lacks authors or copyright")
+    if LICENCE_TO_STATE in terms:
+        raise ValueError(
+            f"docs/data_license.txt still asks {LICENCE_TO_STATE!r}; put the answer in its place"
+        )
+    named = ("authors", "copyright", "data_source")
+    absent = [key for key in named if metadata.get(key, "") in ("", NOT_STATED)]
+    if absent:
+        raise ValueError(f"metadata.json does not state {', '.join(absent)}")
     return f"{_PREFERRED_LICENCE} 2.0; data licence named"
 
 

@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-_METHOD = """\
-It segments text-free by default: a student head predicts, from the image encoder's class token, the
-prompt embedding that regions and their measured concepts had in training. A concept prompt (`--prompt`,
-or the option `concept` in MONAI Label) takes its place when given.
-"""
 _SLICES = """\
 Slices of {config[slice_size]} x {config[slice_size]} pixels along the axes {config[slice_axes]} of RAS
 volumes, resampled to {config[spacing]} mm (-1: as it is), {config[slice_context]} neighbours on each side;
@@ -19,21 +14,6 @@ Images resized to {config[image_size]} x {config[image_size]}; mirroring of each
 {config[flip_probability]:g})"""
 _RECIPE = """, affine and intensity augmentation; AdamW {config[learning_rate]:g}, cosine, up to
 {config[max_epochs]} epochs, seed {config[seed]}; masks of coarser levels are supervised too.
-"""
-_COMMANDS = """\
-From the bundle's folder, or from anywhere with `--bundle_root` and full paths:
-
-```
-python -m monai.bundle run --config_file configs/train.yaml --dataset_dir DATA
-python -m monai.bundle run --config_file "['configs/train.yaml','configs/evaluate.yaml']" --dataset_dir DATA
-python -m monai.bundle run --config_file configs/inference.yaml --dataset_dir FOLDER --output_dir OUT
-python -m monai.bundle run --config_file configs/inference.yaml --dataset_dir FOLDER --output_dir OUT --prompt "PROMPT"
-python -m monai.bundle run --config_file "['configs/train.yaml','configs/baseline.yaml']" --dataset_dir DATA --output_dir BASELINE
-python -m monai.bundle run --config_file configs/extract_concepts.yaml --dataset_dir DATA
-```
-
-Training resumes from `train_output/last.pt` when it was stopped; `--resume False` refuses to. `--start_weights FILE`
-lets it start from weights instead of fresh ones.
 """
 
 
@@ -54,7 +34,7 @@ def card_of(
     begun = f"The first `models/model.pt` comes from {start}, which knew other labels.\n"
     return {
         "title": title,
-        "overview": f"{named[0].upper()}{named[1:]}.\n\n{_METHOD}",
+        "overview": f"{named[0].upper()}{named[1:]}.",
         "limits": ["Nothing is measured yet: judge the weights on cases they were not trained on."],
         "data": "Your own `images/` and `masks/` (or `labels/`); see `docs/data_license.txt`.",
         "training": (_SLICES if is_volume else _PICTURES) + _RECIPE + (begun if start else ""),
@@ -70,7 +50,6 @@ def card_of(
         + " `summary.csv` and `summary.json` hold volume or area, presence and the concepts read out, for"
         " each label; an overlay picture lies beside every mask.",
         "performance": [{"file": "metrics.json", "network": "this bundle"}],
-        "commands": _COMMANDS.replace("PROMPT", labels[-1]),
         "license": "Configuration and code: Apache License 2.0, see `LICENSE`. Data and weights: see"
         " `docs/data_license.txt`. Research and annotation support only; not for clinical use.",
     }

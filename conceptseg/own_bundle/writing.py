@@ -20,6 +20,7 @@ from ..concepts.naming import names_a_side
 from ..datasets import without_card
 from ..export.model_card import CARD, write_card
 from ..export.renaming import load_config
+from ..export.zoo_checks import LICENCE_TO_STATE, NOT_STATED
 from ..start_weights import load_start_weights
 from .prose import card_of
 
@@ -29,6 +30,7 @@ CONFIGS = (
 )
 _OVERLAYS = ("evaluate", "multi_gpu_train", "baseline", "active_learning")  # laid over train
 _LINE = re.compile(r"(\s*)([\w#]+): (.*?)(\s+#.*)?")
+TASK = "_segmentation"
 WINDOWED = 2.0  # a window spans -2 to 2, about as normalised intensities do
 
 
@@ -120,10 +122,10 @@ def write_own_bundle(
     target, pattern = Path(target), Path(pattern)
     if target.exists():
         raise FileExistsError(f"expected a new folder, got {target}, which exists; choose another")
-    if not re.fullmatch(r"[A-Za-z][\w-]*", target.name):
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*", target.name):
         raise ValueError(
-            f"expected a folder name of letters, digits, _ and -, got {target.name!r}; it is the name"
-            " that clients show"
+            f"expected a folder name of words joined by _, such as kidneys{TASK}, got {target.name!r};"
+            " it is the name that clients show, and the model zoo takes no other"
         )
     if not (pattern / CARD).is_file():
         raise FileNotFoundError(f"expected a bundle of this project with {CARD}, got {pattern}")
@@ -139,12 +141,19 @@ def write_own_bundle(
         for name in ("configs/logging.conf", "LICENSE"):
             shutil.copyfile(pattern / name, made / name)
         metadata = _own_metadata(load_config(pattern / "configs" / "metadata.json"), own)
+        if weights is None:
+            metadata["intended_use"] = "Research and annotation support. Not for clinical use."
         text = json.dumps(metadata, indent=4) + "\n"
         (made / "configs" / "metadata.json").write_text(text, encoding="utf-8")
         source = _start(made, weights, weights_keywords) if weights else None
         _write_docs(made, own, source)
         made.rename(target)
     return target
+
+
+def with_task(target: Path) -> Path:
+    """The folder with the ending by which the model zoo and MONAI Label's own app know the task."""
+    return target if target.name.endswith(TASK) else target.with_name(target.name + TASK)
 
 
 def is_volume_bundle(bundle: Path) -> bool:
@@ -154,6 +163,12 @@ def is_volume_bundle(bundle: Path) -> bool:
         FileNotFoundError: no bundle there.
     """
     return "slice_axes" in load_config(Path(bundle) / "configs" / "inference.yaml")
+
+
+def bundle_of(weights: Path) -> Path | None:
+    """The bundle in whose models folder the weights lie, or None."""
+    source = Path(weights).resolve().parent.parent
+    return source if (source / "configs" / "inference.yaml").is_file() else None
 
 
 def _own_text(text: str, own: OwnBundle) -> str:
@@ -230,34 +245,33 @@ def _own_metadata(metadata: dict[str, Any], own: OwnBundle) -> dict[str, Any]:
     return metadata | {
         "version": "0.1.0",
         "changelog": {"0.1.0": "first version"},
-        "authors": "not stated",
-        "copyright": "not stated",
+        "authors": NOT_STATED,
+        "copyright": NOT_STATED,
         "name": f"{own.title} with concept prompts",
         "task": f"Segmentation of {names} in {kind} images, text-free or following a concept prompt",
-        "data_source": "not stated",
+        "data_source": NOT_STATED,
         "eval_metrics": {},
         "image_classes": f"single-channel {kind} volume, intensities {scaled}"
         if volume
         else metadata["image_classes"],
         "label_classes": f"integer map: 0 background, {described}",
-        "pred_classes": f"{len(channels)} channels of logits, background first",
+        "pred_classes": f"{len(channels)} channels of probabilities, background first",
         "references": metadata["references"][:1],
     }
 
 
 def _start(bundle: Path, weights: Path, keywords: Sequence[str] | None) -> Path | None:
     """Write models/model.pt from other weights; gives the bundle these lie in, if they lie in one."""
-    source = Path(weights).resolve().parent.parent
-    config = source / "configs" / "inference.yaml"
-    if keywords is None and config.is_file():
-        keywords = load_config(config)["keywords"]
+    source = bundle_of(weights)
+    if keywords is None and source:
+        keywords = load_config(source / "configs" / "inference.yaml").get("keywords")
     parser = ConfigParser()
     parser.read_config(str(bundle / "configs" / "inference.yaml"))
     network = parser.get_parsed_content("network_def")
     load_start_weights(network, weights, keywords)
     (bundle / "models").mkdir()
     torch.save(network.state_dict(), bundle / "models" / "model.pt")
-    return source if config.is_file() else None
+    return source
 
 
 def _write_docs(bundle: Path, own: OwnBundle, source: Path | None) -> None:
@@ -267,7 +281,7 @@ def _write_docs(bundle: Path, own: OwnBundle, source: Path | None) -> None:
     head = "# Prose of docs/README.md; python scripts/model_card.py BUNDLE adds the figures.\n"
     text = yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=100)
     (bundle / CARD).write_text(head + text, encoding="utf-8")
-    licence = "Name here whose images these weights were trained on, and under which terms.\n"
+    licence = f"{LICENCE_TO_STATE}\n"
     if source and (source / "docs" / "data_license.txt").is_file():
         licence += f"\nThe first weights come from {source.name}; its terms:\n\n"
         licence += (source / "docs" / "data_license.txt").read_text(encoding="utf-8")
