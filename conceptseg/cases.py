@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from .datalist import image_datalist
@@ -28,16 +29,31 @@ def images_to_segment(
         ValueError: no image there, or masks alone.
     """
     cases = image_datalist(path, spatial_dims)
-    paths = [Path(case["image"]) for case in cases]
-    beside = {image.parent for image in paths if image.name not in _MASK_FOLDERS}
-    kept = [image for image in paths if not _is_mask(image, Path(path), beside)]
-    if not kept:
-        raise ValueError(
-            f"Expected images in '{path}', got masks alone. Give the folder of the images."
-        )
-    if len(kept) < len(paths):
-        logger.info("%d files in folders of masks are left out", len(paths) - len(kept))
+    kept, masks = without_masks([Path(case["image"]) for case in cases], path)
+    if masks:
+        logger.info("%d files in folders of masks are left out", len(masks))
     return [{"image": str(image)} for image in kept]
+
+
+def without_masks(images: Sequence[Path], root: str | os.PathLike) -> tuple[list[Path], list[Path]]:
+    """Give the images that are no masks of others, and the masks.
+
+    Args:
+        images: files and DICOM folders below `root`, or `root` itself.
+        root: what the user named; it is never taken for a folder of masks.
+
+    Raises:
+        ValueError: masks alone.
+    """
+    beside = {image.parent for image in images if image.name not in _MASK_FOLDERS}
+    masks = dict.fromkeys(image for image in images if _is_mask(image, Path(root), beside))
+    kept = [image for image in images if image not in masks]
+    if masks and not kept:
+        raise ValueError(
+            f"Expected images in '{root}', got masks alone. Give the folder of the images, or that"
+            " of the masks itself."
+        )
+    return kept, list(masks)
 
 
 def _is_mask(image: Path, root: Path, beside: set[Path]) -> bool:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from monai.utils import ensure_tuple
 
 from .datalist_layouts import SECTIONS, Datalist, images_below, read_layout
-from .datalist_split import read_split, write_split
+from .datalist_split import base_dir, read_split, write_split
 from .image_formats import ACCEPTED_PATTERNS, image_kind
 from .image_io import ConceptImageReader
+
+ALL = "all"  # as a section: every case, however the data set is divided
 
 
 def find_images(folder: str | os.PathLike, spatial_dims: int | None = None) -> list[str]:
@@ -103,13 +107,15 @@ def folder_datalist(
     for section, fraction in (("validation", val_fraction), ("testing", test_fraction)):
         if not 0 <= fraction < 1:
             raise ValueError(
-                f"Expected the {section} fraction in [0, 1), got {fraction}. 0.2 is usual."
+                f"Expected the {section} fraction in [0, 1), got {fraction}. 0.2 is usual; to judge "
+                f"every case, evaluate with section {ALL}."
             )
     count = len(sections["training"])
     if count + len(sections["validation"]) < 2 or not count:
         raise ValueError(
             f"Expected at least 2 cases with masks in '{dataset_dir}', one of them to train on, got "
-            f"{count} to train on. Add pairs of images and masks."
+            f"{count} to train on and {len(sections['testing'])} to test on. Add pairs of images and "
+            "masks; test cases alone can be judged only."
         )
     _draw_missing_sections(sections, val_fraction, test_fraction, seed)
     if split_file is not None:
@@ -153,28 +159,69 @@ def load_datalist(
 ) -> list[dict[str, Any]]:
     """Give the cases of one section; see ``folder_datalist`` for the arguments.
 
+    A data set that has test cases alone needs no split: they are its testing section. Nor does the section
+    "all", which holds every case that has a mask, once. Nothing is written for these.
+
     Args:
         path: data set folder or datalist file.
-        section: "training", "validation" or "testing".
+        section: "training", "validation", "testing" or "all".
         split_file: JSON file that keeps the split.
         val_fraction: part of the cases to validate on.
         test_fraction: part of the cases to test on.
         seed: of the shuffle.
 
     Raises:
-        ValueError: unknown or empty section, or as ``folder_datalist``.
+        ValueError: unknown or empty section, a case without mask, or as ``folder_datalist``.
     """
-    if section not in SECTIONS:
+    if section not in (*SECTIONS, ALL):
         raise ValueError(
-            f"Expected a section of {', '.join(SECTIONS)}, got '{section}'. Use one of them."
+            f"Expected a section of {', '.join(SECTIONS)}, {ALL}, got '{section}'. Use one of them."
         )
-    cases = folder_datalist(path, split_file, val_fraction, test_fraction, seed)[section]
+    split_file = None if split_file is None else Path(split_file)
+    if section == ALL:
+        cases = _every_case(Path(path))
+    elif section == "testing" and _is_test_set(Path(path), split_file):
+        cases = read_layout(Path(path))[section]
+    else:
+        cases = folder_datalist(path, split_file, val_fraction, test_fraction, seed)[section]
     if not cases:
         raise ValueError(
-            f"Expected {section} cases in '{path}', got none. Raise the {section} fraction (and "
-            "delete the split file), or add such a section to the data set."
+            f"Expected cases of the section '{section}' in '{path}', got none. Add such cases, or raise "
+            "their fraction (and delete the split file)."
+        )
+    bare = [case["image"] for case in cases if "label" not in case]
+    if bare:
+        raise ValueError(
+            f"Expected a mask for each of the {len(cases)} {section} cases in '{path}', got none for "
+            f"{len(bare)}, such as '{bare[0]}'. Add masks."
         )
     return cases
+
+
+def _every_case(path: Path) -> list[dict[str, Any]]:
+    """Give all cases of a data set that have masks, each once."""
+    every = chain.from_iterable(read_layout(path).values())
+    return list({str(case["image"]): case for case in every if "label" in case}.values())
+
+
+def _is_test_set(path: Path, split_file: Path | None) -> bool:
+    """Say whether a data set has test cases alone, and is not the one that the split file divides."""
+    try:
+        split = (
+            read_layout(split_file, base_dir(path)) if split_file and split_file.exists() else {}
+        )
+        if split and all(map(_is_there, chain.from_iterable(split.values()))):
+            return False
+        sections = read_layout(path)
+    except (FileNotFoundError, ValueError):
+        return False  # said by whoever reads it next
+    others = sections["training"] + sections["validation"]
+    return bool(sections["testing"]) and not any(map(_is_there, others))
+
+
+def _is_there(case: Mapping[str, Any]) -> bool:
+    """Say whether the image of a case exists."""
+    return Path(ensure_tuple(case["image"])[0]).exists()
 
 
 def check_labels_present(

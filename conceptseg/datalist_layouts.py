@@ -83,16 +83,16 @@ def read_layout(path: Path, base: Path | None = None) -> Datalist:
     for name in _DATALIST_NAMES:
         if (path / name).is_file():
             return _read_json(path / name, path)
-    sections = {section: _read_section(path, section) for section in SECTIONS}
+    sections = {section: _read_section(path, section) or [] for section in SECTIONS}
     if not sections["training"]:
         sections["training"] = _read_pairs(path) or []
-    if not sections["training"]:
+    if not any(sections.values()):
         raise ValueError(
             f"Expected in '{path}' a dataset.json, the folders images and masks (or labels), "
-            f"imagesTr and labelsTr, or train/images and train/masks; got {_listing(path)}. "
-            "Arrange the files so, or write a datalist file."
+            "imagesTr and labelsTr, train/images and train/masks, or test/images and test/masks; "
+            f"got {_listing(path)}. Arrange the files so, or write a datalist file."
         )
-    return {section: cases or [] for section, cases in sections.items()}
+    return sections
 
 
 def _listing(folder: Path) -> str:
@@ -211,11 +211,11 @@ def _read_json(path: Path, base: Path) -> Datalist:
             f"Expected a JSON file, got '{path}', which cannot be read ({error}). Correct it."
         ) from error
     content = content if isinstance(content, dict) else {}
-    lists = [key for key, value in content.items() if isinstance(value, list)]
-    if "training" not in lists:
+    keys = [key for known in _SECTION_KEYS.values() for key in known if key in content]
+    if not keys or not all(isinstance(content[key], list) for key in keys):
         raise ValueError(
-            f"Expected the key 'training' with a list of cases in '{path}', got lists under "
-            f"{lists}. Write "
+            f"Expected lists of cases under 'training', 'validation' or 'testing' in '{path}', got "
+            f"{ {key: type(value).__name__ for key, value in content.items()} }. Write "
             'it as {"training": [{"image": "...", "label": "..."}], "validation": [...]}.'
         )
     return {

@@ -59,8 +59,8 @@ def read_split(split_file: Path, dataset_dir: Path) -> Datalist:
     if missing:
         raise FileNotFoundError(
             f"Expected the {len(_paths(sections))} files of the split '{split_file}' under '{dataset_dir}', "
-            f"got {len(missing)} missing, for example '{missing[0]}'. Restore them, or delete the "
-            "split file to draw a new split."
+            f"got {len(missing)} missing, for example '{missing[0]}'. Restore them, delete the "
+            "split file to draw a new split, or evaluate all cases (--section all)."
         )
     counts = ", ".join(f"{len(cases)} {section}" for section, cases in sections.items())
     logger.info("Split read from '%s': %s. Delete the file to draw again.", split_file, counts)

@@ -16,9 +16,13 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
 from .evaluation import CONDITIONS
+from .inferer import ConceptInferer, EncodedImage
+from .network import ConceptSegNet
 from .oracle import oracle_embeddings
 from .uncertainty import uncertainty
 
+# Voxels times cutting axes up to which a volume's encoding is kept: a few hundred bytes for each.
+KEPT_VOXELS = 2**20
 TARGET_KEYS = (
     "mask",
     "prompt",
@@ -120,7 +124,7 @@ class EvaluationIteration:
         self.conditions = tuple(conditions)
 
     def __call__(self, engine: Engine, batch: dict[str, Any]) -> dict:
-        """Encode each image once, decode it under every condition."""
+        """Decode every image under every condition."""
         image = batch[Keys.IMAGE].to(engine.state.device)
         label = batch[Keys.LABEL].to(engine.state.device)
         network = getattr(engine.network, "module", engine.network).eval()
@@ -128,10 +132,10 @@ class EvaluationIteration:
         results = {name: [] for name in self.conditions}
         unsure = []
         for one, reference in zip(image, label, strict=True):
-            encoded = free.encode(one, network)
+            encode = _encoder(one, network, free)
             for name in self.conditions:
                 inferer = silent if name == "no_condition" else free
-                teachers = None
+                encoded, teachers = encode(), None
                 if name == "text_guided_oracle":
                     size = free.minimum_size
                     teachers = oracle_embeddings(
@@ -146,6 +150,20 @@ class EvaluationIteration:
         if unsure:
             output["uncertainty"] = torch.tensor(unsure)
         return _completed(engine, output)
+
+
+def _encoder(
+    image: Tensor, network: ConceptSegNet, inferer: ConceptInferer
+) -> Callable[[], EncodedImage]:
+    """Give what encodes `image` (C, *spatial) for one decoding: at once for all, or anew each time.
+
+    All feature maps of a large volume would take gigabytes.
+    """
+    is_large = image.ndim > 3 and image[0].numel() * len(inferer.slice_axes) > KEPT_VOXELS
+    if is_large:
+        return lambda: inferer.stream(image, network)
+    encoded = inferer.encode(image, network)
+    return lambda: encoded
 
 
 def _like(pred: Tensor, image: Tensor) -> Tensor:

@@ -13,12 +13,10 @@ from monai.data import ITKReader
 from PIL import Image, ImageOps
 
 from .image_formats import UnusableImageError, is_dicom_file
-from .intensity_range import WINDOW_TAGS, dicom_window
+from .intensity_range import WINDOW_TAGS, bit_depth_window, dicom_window
 
 logger = logging.getLogger(__name__)
 
-# 16-bit photographs are brought to the 0..255 scale of 8-bit ones: 65535 / 257 = 255.
-_SIXTEEN_TO_EIGHT_BIT = 257.0
 # JPEG stores colour at half resolution: a grey mask saved as RGB JPEG differs a little by channel.
 _GREY_TOLERANCE = 16
 # Deviation of a DICOM slice's position, as a part of the slice spacing, that is worth a warning;
@@ -36,7 +34,8 @@ class DecodedImage:
         affine: (4, 4) voxel to world in mm, RAS; identity for photographs.
         is_photo: the axes are those of a picture, no position in space.
         spacing_known: the affine's lengths are millimetres stated by the file.
-        window: (lowest, highest) value that the file wants to be shown, where it says so.
+        window: (lowest, highest) value that is to be shown: what a DICOM file says, or the range of the
+            bits that a 16-bit picture uses; None where unknown.
     """
 
     array: np.ndarray
@@ -55,8 +54,7 @@ def decode_photo(path: Path, is_label: bool, apply_exif: bool) -> DecodedImage:
         apply_exif: turn the picture as its EXIF orientation says, as every viewer shows it.
 
     Returns:
-        (C, W, H); C is 1 or 3. 8-bit values as stored; 16-bit ones divided by 257 (float32, no
-        quantisation), unless ``is_label``; bilevel images 0/255 (0/1 as label).
+        (C, W, H); C is 1 or 3. Values as stored; bilevel images 0/255 (0/1 as label).
 
     Raises:
         UnusableImageError: several pages or frames.
@@ -72,8 +70,9 @@ def decode_photo(path: Path, is_label: bool, apply_exif: bool) -> DecodedImage:
             logger.info("'%s': turned as its EXIF orientation says.", path)
             image = ImageOps.exif_transpose(image)
         array = _photo_array(image, path, is_label)
+        window = bit_depth_window(array) if image.mode.startswith("I;16") else None
     array = array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
-    return DecodedImage(np.swapaxes(array, 1, 2), np.eye(4), True, False)
+    return DecodedImage(np.swapaxes(array, 1, 2), np.eye(4), True, False, window)
 
 
 def _photo_array(image: Image.Image, path: Path, is_label: bool) -> np.ndarray:
@@ -83,11 +82,8 @@ def _photo_array(image: Image.Image, path: Path, is_label: bool) -> np.ndarray:
         return np.asarray(image).astype(np.uint8) * (1 if is_label else 255)
     if mode == "P" and is_label:
         return np.asarray(image)
-    if mode in ("L", "RGB", "I", "F"):
+    if mode in ("L", "RGB", "I", "F") or mode.startswith("I;16"):
         return np.asarray(image)
-    if mode.startswith("I;16"):
-        array = np.asarray(image)
-        return array if is_label else array.astype(np.float32) / _SIXTEEN_TO_EIGHT_BIT
     if mode in ("LA", "La"):
         logger.info("'%s': transparency dropped.", path)
         return np.asarray(image.convert("L"))

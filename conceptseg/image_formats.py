@@ -96,14 +96,15 @@ def case_names(paths: Iterable[str]) -> dict[str, str]:
     """Give every path a case name of its own.
 
     It is ``case_name`` where no other path has the same, else the path below the folder that holds
-    all paths, such as "p1/T1"; with the suffix where only this tells two files apart.
+    all paths, such as "p1/T1", or the whole path where they lie on several drives; with the suffix
+    where only this tells two files apart.
     """
     files = {path: Path(path).absolute() for path in paths}
-    root = os.path.commonpath([file.parent for file in files.values()]) if files else ""
+    below = _below_common_folder(files.values())
     ways = (
         case_name,
-        lambda file: (file.parent.relative_to(root) / case_name(file)).as_posix(),
-        lambda file: file.relative_to(root).as_posix(),
+        lambda file: (below[file].parent / case_name(file)).as_posix(),
+        lambda file: below[file].as_posix(),
     )
     names: dict[str, str] = {}
     for way in ways:
@@ -111,6 +112,16 @@ def case_names(paths: Iterable[str]) -> dict[str, str]:
         counts = Counter(left.values())
         names |= {path: name for path, name in left.items() if counts[name] == 1}
     return {path: names.get(path, path) for path in files}
+
+
+def _below_common_folder(files: Iterable[Path]) -> dict[Path, Path]:
+    """Give every absolute path below the folder that holds all; whole, where none does."""
+    files = list(files)
+    try:
+        root = os.path.commonpath([file.parent for file in files])
+    except ValueError:  # no files, or several drives
+        return {file: file for file in files}
+    return {file: file.relative_to(root) for file in files}
 
 
 def segmentation_suffix(path: str | os.PathLike) -> str:

@@ -61,9 +61,9 @@ class ConceptImageReader(ImageReader):
     an affine in RAS for the rest. The metadata are the same few keys for every format: affine,
     original_affine, spatial_shape, original_channel_dim, space, is_photo, spacing_known.
 
-    Pictures and single slices come with values in 0..255, as the bundles of pictures scale them: others
-    are brought there by the window of the DICOM file, or by their percentiles. Volumes and labels keep
-    their values.
+    Pictures and single slices come with values in 0..255, as the bundles of pictures scale them. Others
+    are brought there: floats of 0..1 times 255, a 16-bit PNG or TIFF by the bits that it uses, a DICOM
+    file by its window, the rest by their percentiles. Volumes and labels keep their values.
 
     ``read`` only remembers the paths; everything happens in ``get_data``. ``LoadImage`` tries its
     built-in readers after any error in ``read``, and would so load what is refused here.

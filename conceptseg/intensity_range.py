@@ -15,6 +15,8 @@ _PERCENTILES = (0.5, 99.5)  # a few hot pixels or burnt-in letters decide nothin
 def within_byte_range(array: np.ndarray, window: tuple[float, float] | None = None) -> np.ndarray:
     """Scale an image to 0..255 unless its values lie there already, or some are not finite.
 
+    Floats of 0..1 do not lie there already: they are taken for shares of the full brightness.
+
     Args:
         array: (C, *spatial).
         window: (lowest, highest) value that is told apart; None, or one that shows none of the
@@ -24,13 +26,29 @@ def within_byte_range(array: np.ndarray, window: tuple[float, float] | None = No
         `array` itself, or float32 without quantisation.
     """
     least, most = float(array.min()), float(array.max())
-    if not np.isfinite((least, most)).all() or (least >= 0 and most <= HIGHEST):
+    if not np.isfinite((least, most)).all():
+        return array
+    if array.dtype.kind == "f" and least >= 0 and 0 < most <= 1:
+        return array.astype(np.float32) * HIGHEST
+    if least >= 0 and most <= HIGHEST:
         return array
     if window is None or window[0] >= most or window[1] <= least:
         window = tuple(np.percentile(array, _PERCENTILES))
     low, high = window if window[0] < window[1] else (least, most)
     scaled = (array.astype(np.float32) - low) / max(high - low, 1e-6)
     return np.clip(scaled, 0, 1) * HIGHEST
+
+
+def bit_depth_window(array: np.ndarray) -> tuple[float, float]:
+    """Give the range 0..2^b - 1 of an image's b bits, as many as its largest value needs.
+
+    A file for 16-bit integers holds 10 to 14 bits where it is the export of a radiograph, and does not
+    say so.
+
+    Args:
+        array: unsigned integers.
+    """
+    return 0.0, float(2 ** int(array.max(initial=0)).bit_length() - 1)
 
 
 def dicom_window(header: Any) -> tuple[float, float] | None:

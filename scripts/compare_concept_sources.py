@@ -2,7 +2,7 @@
 
 Every run is written to the results as it ends; a stopped comparison goes on where it was.
 
-    python scripts/compare_concept_sources.py --data KVASIR --table KVASIR/concepts.csv --output FOLDER
+    python scripts/compare_concept_sources.py --data KVASIR --table ANSWERS.csv --output FOLDER
 
 Arms: *measured* (on the augmented label), *model* (the table's words alone, places moved with the
 augmentation), *fused* (measured, with the table's colour). The three differ in nothing else: prompts for a

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conceptseg.cases import images_to_segment
+from conceptseg.cases import images_to_segment, without_masks
 
 
 def write(*paths: Path) -> None:
@@ -53,3 +53,12 @@ def test_masks_alone_are_refused(tmp_path):
     write(tmp_path / "masks" / "a.png")
     with pytest.raises(ValueError, match="masks alone"):
         images_to_segment(tmp_path)
+
+
+def test_files_are_told_apart_below_what_the_user_named(tmp_path):
+    image, mask = tmp_path / "images" / "a.png", tmp_path / "masks" / "a.png"
+    write(image, mask)
+    assert without_masks([image, mask], tmp_path) == ([image], [mask])
+    assert without_masks([mask], tmp_path / "masks") == ([mask], [])
+    with pytest.raises(ValueError, match="masks alone"):
+        without_masks([mask], tmp_path)

@@ -20,7 +20,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from conceptseg.cli import doctor
 from conceptseg.cli.dicom_seg import frames_of, write_dicom_seg
 from conceptseg.cli.dicomweb import probe
-from conceptseg.cli.inputs import find_inputs
+from conceptseg.cli.inputs import common_folder, find_inputs
 from conceptseg.cli.ledger import LEDGER, Ledger
 from conceptseg.cli.main import main
 from conceptseg.results import PredictionSummary
@@ -222,17 +222,57 @@ def test_wrong_arguments_end_with_one_sentence(bundles, photos, tmp_path, capsys
 
 
 def test_patterns_and_several_inputs_are_found_once(photos, tmp_path):
-    found = find_inputs([str(photos / "*" / "*.png"), str(photos / "a")], 2)
+    found, _ = find_inputs([str(photos / "*" / "*.png"), str(photos / "a")], 2)
     assert [p.parent.name for p in found] == ["a", "b"]
     with pytest.raises(FileNotFoundError, match="quote"):
         find_inputs([str(tmp_path / "*.jpg")], 2)
 
 
-def test_masks_of_a_data_set_are_no_inputs(photos, tmp_path):
+@pytest.fixture
+def data(photos, tmp_path, monkeypatch) -> Path:
+    """A data set of one image with its mask, in the working directory."""
+    monkeypatch.chdir(tmp_path)
     for name in ("images", "masks"):
         shutil.copytree(photos / "a", tmp_path / "data" / name)
-    found = find_inputs([str(tmp_path / "data")], 2)
-    assert found and {p.parent.name for p in found} == {"images"}
+    return Path("data")
+
+
+@pytest.mark.parametrize("pattern", ["data", "data/**/*.png", "data/*/*", "data/*", "**/*.png"])
+def test_masks_of_a_data_set_are_no_inputs(data, pattern):
+    kept, left_out = find_inputs([pattern], 2)
+    assert {p.parent.name for p in kept} - {"a", "b"} == {"images"}
+    assert left_out == [data / "masks" / "x.png"]
+
+
+@pytest.mark.parametrize("named", ["data/masks", "data/masks/x.png", "data/masks/*.png"])
+def test_masks_that_are_named_are_inputs(data, named):
+    assert find_inputs([named], 2) == ([data / "masks" / "x.png"], [])
+    kept, left_out = find_inputs(["data/**/*.png", named], 2)
+    assert [p.parent.name for p in kept] == ["images", "masks"] and left_out == []
+
+
+def test_folders_without_images_do_not_stop_a_pattern(data):
+    (data / "docs").mkdir()
+    assert [p.parent.name for p in find_inputs(["data/*"], 2)[0]] == ["images"]
+    with pytest.raises(FileNotFoundError, match="got nothing there"):
+        find_inputs(["data/d*"], 2)
+
+
+def test_masks_left_out_are_told(bundles, data, capsys):
+    arguments = ["data/**/*.png", "out", "--bundle", str(bundles[POLYP])]
+    assert main(["predict", *arguments]) == 0
+    said = capsys.readouterr()
+    assert "masks left out: 1, in data/masks" in said.err and "1 segmented" in said.out
+    assert run(capsys, *arguments)[1]["left_out"] == ["data/masks/x.png"]
+
+
+def test_images_on_two_drives_are_refused(monkeypatch):
+    def on_two_drives(paths):
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr("os.path.commonpath", on_two_drives)
+    with pytest.raises(ValueError, match="for each drive"):
+        common_folder([Path("a.png"), Path("b.png")])
 
 
 def write_series(folder: Path, shape=(20, 28, 12)) -> None:

@@ -328,7 +328,14 @@ def test_a_datalist_file_may_be_given_itself_and_name_several_channels(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "content", ["[1, 2]", '{"training": {}}', '{"training": [{"label": "x"}]}']
+    "content",
+    [
+        "[1, 2]",
+        '{"images": []}',
+        '{"training": {}}',
+        '{"training": {}, "test": []}',
+        '{"training": [{"label": "x"}]}',
+    ],
 )
 def test_a_datalist_of_another_form_is_refused(tmp_path, content):
     (tmp_path / "dataset.json").write_text(content)
@@ -344,12 +351,94 @@ def test_one_section_is_loaded_by_name(tmp_path):
 
 def test_empty_and_unknown_sections_are_refused(tmp_path):
     write_pairs(tmp_path, range(5))
-    with pytest.raises(ValueError, match="Expected testing cases"):
+    with pytest.raises(ValueError, match="Expected cases of the section 'testing'"):
         load_datalist(tmp_path, "testing")
     with pytest.raises(ValueError, match="Expected a section of"):
         load_datalist(tmp_path, "train")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         load_datalist(tmp_path / "nowhere")
+
+
+def write_test_set(folder, layout):
+    """Five test cases with masks and nothing else."""
+    if layout == "folders":
+        write_pairs(folder / "test", range(5))
+    elif layout == "Decathlon":
+        write_pairs(folder, range(5), "imagesTs", "labelsTs")
+    else:
+        write_pairs(folder, range(5), "pictures", "truth")
+        cases = [{"image": f"pictures/{i}.jpg", "label": f"truth/{i}.png"} for i in range(5)]
+        (folder / "dataset.json").write_text(json.dumps({"testing": cases}))
+    return folder
+
+
+LAYOUTS = ("folders", "Decathlon", "datalist")
+
+
+@pytest.mark.parametrize("section", ["testing", "all"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_data_set_of_test_cases_alone_is_judged_whole_without_a_split(tmp_path, layout, section):
+    data = write_test_set(tmp_path / "data", layout)
+    before = sorted(data.rglob("*"))
+    cases = load_datalist(data, section, tmp_path / "split.json", test_fraction=0.2)
+    assert names(cases) == [f"{index}.jpg" for index in range(5)]
+    assert names(cases, "label") == [f"{index}.png" for index in range(5)]
+    assert not (tmp_path / "split.json").exists() and sorted(data.rglob("*")) == before
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_split_of_the_training_data_is_no_split_of_another_test_set(tmp_path, layout):
+    write_pairs(tmp_path / "trained", range(3))
+    split = tmp_path / "split.json"
+    folder_datalist(tmp_path / "trained", split)
+    before = split.read_text()
+    cases = load_datalist(write_test_set(tmp_path / "data", layout), "testing", split)
+    assert len(cases) == 5 and split.read_text() == before
+
+
+def test_a_split_of_the_test_set_itself_is_followed(tmp_path):
+    data = write_test_set(tmp_path / "data", "folders")
+    chosen = [{"image": f"test/images/{i}.jpg", "label": f"test/masks/{i}.png"} for i in (1, 3)]
+    (tmp_path / "split.json").write_text(json.dumps({"testing": chosen}))
+    assert names(load_datalist(data, "testing", tmp_path / "split.json")) == ["1.jpg", "3.jpg"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_test_cases_alone_are_not_trained_on(tmp_path, layout):
+    data = write_test_set(tmp_path, layout)
+    for section in ("training", "validation"):
+        with pytest.raises(ValueError, match=r"0 to train on and 5 to test on.*can be judged only"):
+            load_datalist(data, section, tmp_path / "split.json")
+    assert not (tmp_path / "split.json").exists()
+
+
+def test_all_cases_with_masks_are_judged_whatever_the_split(tmp_path):
+    write_pairs(tmp_path / "flat", range(5))
+    split = tmp_path / "split.json"
+    folder_datalist(tmp_path / "flat", split)
+    assert len(load_datalist(tmp_path / "flat", "all", split)) == 5
+    write_pairs(tmp_path / "divided" / "train", range(2))
+    write_pairs(tmp_path / "divided" / "test", range(3))
+    assert len(load_datalist(tmp_path / "divided", "all", tmp_path / "new.json")) == 5
+    case = {"image": "flat/images/0.jpg", "label": "flat/masks/0.png"}
+    content = {"validation": [case], "testing": [case, "flat/images/1.jpg"]}
+    (tmp_path / "list.json").write_text(json.dumps(content))
+    assert names(load_datalist(tmp_path / "list.json", "all")) == ["0.jpg"]
+    assert not (tmp_path / "new.json").exists()
+
+
+def test_a_fraction_of_one_says_how_to_judge_every_case(tmp_path):
+    write_pairs(tmp_path, range(5))
+    with pytest.raises(ValueError, match="section all"):
+        load_datalist(tmp_path, "testing", test_fraction=1)
+
+
+def test_cases_to_judge_need_masks(tmp_path):
+    write_picture(tmp_path / "imagesTs" / "x.png")
+    with pytest.raises(ValueError, match=r"none for 1, such as .*x\.png"):
+        load_datalist(tmp_path, "testing")
+    with pytest.raises(ValueError, match="Expected cases of the section 'all'"):
+        load_datalist(tmp_path, "all")
 
 
 def mask_case(tmp_path, *values):

@@ -117,9 +117,53 @@ def test_a_sixteen_bit_png_comes_as_fractions_of_255_without_quantisation(tmp_pa
     assert torch.allclose(image[0], torch.tensor(values.T / 257.0).float())
 
 
-def test_a_sixteen_bit_label_keeps_its_numbers(tmp_path):
-    Image.fromarray(np.array([[0, 300]], np.uint16)).save(tmp_path / "a.png")
-    assert load(tmp_path / "a.png", is_label=True).flatten().tolist() == [0, 300]
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize(("most", "bits"), [(1023, 10), (3000, 12), (4095, 12), (40000, 16)])
+def test_a_sixteen_bit_picture_fills_255_by_the_bits_that_it_uses(
+    tmp_path, caplog, suffix, most, bits
+):
+    values = np.array([[0, most // 2, most]], np.uint16)
+    Image.fromarray(values).save(tmp_path / f"a.{suffix}")
+    with caplog.at_level(logging.INFO):
+        image = load(tmp_path / f"a.{suffix}", channels=3, spatial_dims=2)
+    assert np.allclose(image[2], values.T / (2**bits - 1) * 255, rtol=1e-6)
+    assert f"values from 0 to {most} brought to 0..255" in caplog.text
+
+
+def test_eight_bits_in_a_sixteen_bit_picture_keep_their_values(tmp_path):
+    Image.fromarray(ramp(np.uint16)).save(tmp_path / "a.png")
+    assert np.array_equal(load(tmp_path / "a.png", spatial_dims=2)[0], ramp().T)
+
+
+def test_a_big_endian_sixteen_bit_picture_loads(tmp_path):
+    picture = Image.frombytes("I;16B", (2, 1), np.array([0, 4095], ">u2").tobytes())
+    picture.save(tmp_path / "a.tif")
+    assert load(tmp_path / "a.tif", spatial_dims=2).flatten().tolist() == [0, 255]
+
+
+@pytest.mark.parametrize("most", [300, 4095])
+def test_a_sixteen_bit_label_keeps_its_numbers(tmp_path, most):
+    Image.fromarray(np.array([[0, most]], np.uint16)).save(tmp_path / "a.png")
+    assert load(tmp_path / "a.png", is_label=True).flatten().tolist() == [0, most]
+
+
+@pytest.mark.parametrize("suffix", ["nii.gz", "tif"])
+def test_a_float_picture_of_0_to_1_is_brought_to_255(tmp_path, suffix):
+    values = np.linspace(0, 0.9, 20, dtype=np.float32).reshape(4, 5)
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "tif":
+        Image.fromarray(values).save(path)
+    else:
+        write_nifti(path, values.T[..., None])
+    assert np.allclose(load(path, spatial_dims=2)[0], values.T * 255, atol=1e-4)
+    assert np.array_equal(load(path, spatial_dims=2, is_label=True)[0], values.T)
+
+
+def test_integers_and_volumes_of_0_to_1_keep_their_values(tmp_path):
+    Image.fromarray(np.array([[0, 1]], np.uint8)).save(tmp_path / "a.png")
+    assert load(tmp_path / "a.png", spatial_dims=2).max() == 1
+    volume = write_nifti(tmp_path / "a.nii", np.linspace(0, 1, 8).reshape(2, 2, 2))
+    assert load(volume).max() == 1
 
 
 def test_transparency_is_dropped_with_a_message(tmp_path, caplog):
@@ -381,9 +425,14 @@ def test_volumes_labels_and_broken_values_are_not_scaled(tmp_path):
     assert values.isnan().sum() == 1 and values.nan_to_num().max() == 4092
 
 
+@pytest.mark.parametrize("suffix", ["dcm", "png"])
 @pytest.mark.parametrize("bundle", ["polyp_endoscopy_segmentation", "wound_photo_segmentation"])
-def test_bundles_of_pictures_see_a_twelve_bit_radiograph(repository, tmp_path, bundle):
-    image = write_dicom(tmp_path / "a.dcm", TWELVE_BIT, WindowCenter=2048, WindowWidth=4096)
+def test_bundles_of_pictures_see_a_twelve_bit_radiograph(repository, tmp_path, bundle, suffix):
+    image = tmp_path / f"a.{suffix}"
+    if suffix == "dcm":
+        write_dicom(image, TWELVE_BIT, WindowCenter=2048, WindowWidth=4096)
+    else:
+        Image.fromarray(TWELVE_BIT.astype(np.uint16)).save(image)
     label = write_dicom(tmp_path / "mask.dcm", (TWELVE_BIT > 2000) * 255)
     for name, key in (("inference", "preprocessing"), ("train", "train#deterministic_transforms")):
         parser = ConfigParser()
@@ -530,6 +579,18 @@ def test_case_names_hold_the_folder_where_names_repeat():
         "b/a",
     ]
     assert case_names(["only/a.png"]) == {"only/a.png": "a"}
+
+
+def test_case_names_are_whole_paths_where_no_folder_holds_all(monkeypatch):
+    def on_two_drives(paths):
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr("os.path.commonpath", on_two_drives)
+    names = case_names(["/c/p1/T1.nii.gz", "/d/p1/T1.nii.gz", "/d/p1/T1.nii", "/d/T2.nii"])
+    assert list(names.values()) == ["/c/p1/T1", "/d/p1/T1.nii.gz", "/d/p1/T1.nii", "T2"]
+
+
+def test_no_paths_have_no_case_names():
     assert case_names([]) == {}
 
 

@@ -5,49 +5,82 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
-from ..cases import images_to_segment
+from ..cases import without_masks
+from ..datalist import image_datalist
+from ..datalist_layouts import images_below
 from ..image_formats import image_kind
 
 
-def find_inputs(patterns: Sequence[str], spatial_dims: int | None) -> list[Path]:
+def find_inputs(patterns: Sequence[str], spatial_dims: int | None) -> tuple[list[Path], list[Path]]:
     """Images of files, folders and glob patterns, each once, in order.
 
     A folder whose DICOM files are one series is one image; so is each such folder below it. Masks that
-    lie beside their images are left out.
+    lie beside their images are left out, unless their folder, or a mask itself, is named.
 
     Args:
         patterns: paths or patterns with *, ?, [] or **.
         spatial_dims: of the bundle; with 2 every DICOM file is an image.
 
+    Returns:
+        The images, and the masks that are left out.
+
     Raises:
         FileNotFoundError: nothing at a path, or a pattern matches nothing.
         ValueError: no image there.
     """
-    found: dict[Path, None] = {}
+    kept: dict[Path, None] = {}
+    left_out: dict[Path, None] = {}
     for pattern in patterns:
         path = Path(pattern).expanduser()
         if path.exists():
-            cases = images_to_segment(path, spatial_dims)
-            found |= dict.fromkeys(Path(case["image"]) for case in cases)
-            continue
-        matches = sorted(Path(p) for p in glob.glob(str(path), recursive=True))
-        usable = [p for p in matches if p.is_dir() or image_kind(p)]
-        if not matches or not usable:
-            raise FileNotFoundError(
-                f"Expected images at '{pattern}', got nothing there. Check the spelling; quote"
-                " patterns such as '*.png'."
-            )
-        for match in usable:
-            cases = images_to_segment(match, spatial_dims)
-            found |= dict.fromkeys(Path(case["image"]) for case in cases)
-    return list(found)
+            root = path
+            images = [Path(case["image"]) for case in image_datalist(path, spatial_dims)]
+        else:
+            root, images = _fixed_part(path), _matches(path, spatial_dims)
+        found, masks = without_masks(images, root)
+        kept |= dict.fromkeys(found)
+        left_out |= dict.fromkeys(masks)
+    return list(kept), [mask for mask in left_out if mask not in kept]
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folders of a pattern before its first wildcard."""
+    return Path(*takewhile(lambda part: not glob.has_magic(part), pattern.parts))
+
+
+def _matches(pattern: Path, spatial_dims: int | None) -> list[Path]:
+    """Images that a pattern matches, and those in the folders that it matches."""
+    images: dict[Path, None] = {}
+    for match in map(Path, sorted(glob.glob(str(pattern), recursive=True))):
+        if match.is_dir():
+            images |= dict.fromkeys(images_below(match, spatial_dims))
+        elif image_kind(match):
+            images[match] = None
+    if not images:
+        raise FileNotFoundError(
+            f"Expected images at '{pattern}', got nothing there. Check the spelling; quote"
+            " patterns such as '*.png'."
+        )
+    return list(images)
 
 
 def common_folder(images: Sequence[Path]) -> Path:
-    """The deepest folder that holds all images."""
-    return Path(os.path.commonpath([image.absolute().parent for image in images]))
+    """The deepest folder that holds all images.
+
+    Raises:
+        ValueError: they lie on several drives.
+    """
+    folders = [image.absolute().parent for image in images]
+    try:
+        return Path(os.path.commonpath(folders))
+    except ValueError as error:
+        drives = sorted({folder.drive for folder in folders})
+        raise ValueError(
+            f"Expected images on one drive, got {', '.join(drives)}. Run the command for each drive."
+        ) from error
 
 
 def stamp(image: Path) -> list[int]:

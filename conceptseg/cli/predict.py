@@ -40,6 +40,7 @@ class Outcome:
         failed: image -> why.
         rows: of the table, for all images that have a mask.
         notes: image -> remarks.
+        left_out: masks among the inputs, which lie beside their images.
     """
 
     done: list[str] = field(default_factory=list)
@@ -47,6 +48,7 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     notes: dict[str, list[str]] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -112,14 +114,14 @@ def predict(args: argparse.Namespace) -> tuple[Outcome, Path]:
     bundle = find_bundle(args.bundle)
     overrides = _overrides(args)
     dims = Workflow(bundle, output, output, overrides).spatial_dims
-    images = find_inputs(patterns, dims)
+    images, masks = find_inputs(patterns, dims)
     workflow = Workflow(bundle, output, common_folder(images), overrides)
     workflow.load()
     settings = workflow.settings(overrides=overrides)
     ledger = Ledger(output, settings)
     if not args.overwrite:
         _refuse_overwriting(images, workflow, ledger)
-    outcome = Outcome()
+    outcome = Outcome(left_out=[str(mask) for mask in masks])
     for image in tqdm(images, desc="segmenting", unit="image", file=sys.stderr, disable=None):
         _one(image, workflow, ledger, outcome, dicom_seg=not args.no_dicom_seg)
     _write_tables(output, outcome)
@@ -234,6 +236,12 @@ def _report(outcome: Outcome, output: Path, args: argparse.Namespace) -> None:
         content = {"output": str(output), "exit_code": outcome.exit_code, **vars(outcome)}
         print(json.dumps(content, indent=1))
         return
+    if outcome.left_out:
+        folders = ", ".join(sorted({str(Path(mask).parent) for mask in outcome.left_out}))
+        print(
+            f"masks left out: {len(outcome.left_out)}, in {folders}; name the folder to segment it",
+            file=sys.stderr,
+        )
     for name, notes in outcome.notes.items():
         for note in notes:
             print(f"note    {name}: {note}", file=sys.stderr)
