@@ -28,6 +28,7 @@ from lib.scoring import DiceScore, UncertaintyScore
 from lib.server import prepare
 from lib.store import EXTENSIONS, StudiesFolder, check_id
 from lib.strategies import STRATEGIES
+from lib.terms import answering, own_names
 from lib.train import TrainingTask
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMwebClientX
@@ -144,20 +145,32 @@ class ConceptSegApp(MONAILabelApp):
         store = datastore or self.datastore()
         self._check_image(image, store)
         path = image if os.path.isabs(image) else store.get_image_uri(image)
+        keywords = self._infers[model].bundle.keywords
+        answering.set(tuple(keywords))
         # saved below: MONAI Label would take a file of the same name in the working directory
         result = super().infer({**request, "image": path, "save_label": False}, store)
         if read_flag("save_label", request.get("save_label", False)) and path != image:
             tag = request.get("label_tag") or DefaultLabelTag.ORIGINAL
-            info = {"model": model, "params": result["params"]}
+            info = {"model": model, "params": result["params"], "label_info": own_names(keywords)}
+            if "batch_mark" in request:
+                info["batch"] = request["batch_mark"]
             result["label"] = store.save_label(image, result["file"], tag, info)
         if datastore is None and path != image:
             self.desk.note_proposal(request, result)
         return result
 
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The image to annotate next; who gets it may label it."""
+        found = super().next_sample(request)
+        store = self.datastore()
+        if found and isinstance(store, StudiesFolder):
+            store.uploads.opened(found["id"], request.get("client_id"))
+        return found
+
     def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any]:
         """Measure and record a saved label at once; the client gets its concepts."""
         try:
-            return self.desk.label_saved(image_id, self.datastore())
+            return self.desk.label_saved(label_id, self.datastore())
         except Exception:  # the label itself is saved, and stays so
             logger.exception("the saved label of '%s' is not in the record", image_id)
             return {}

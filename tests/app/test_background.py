@@ -9,7 +9,7 @@ import torch
 from lib import background
 from lib.background import BackgroundScores
 from lib.faults import FileState, read_image
-from lib.retries import Retries
+from lib.retries import ImageTries, Retries
 from monai.transforms import Compose, LoadImaged
 from PIL import Image
 
@@ -63,7 +63,10 @@ def scores(tmp_path, clock, monkeypatch) -> BackgroundScores:
     """Background scores of a bundle whose scorer gives blank records."""
     scorer = SimpleNamespace(score=lambda name, image: CaseRecord.blank(name, 1))
     monkeypatch.setattr(background, "CaseScorer", lambda network, inferer: scorer)
+    weights = tmp_path / "model.pt"
+    weights.write_text("v1")
     model = SimpleNamespace(
+        weights=weights,
         bundle=SimpleNamespace(build_transforms=lambda: (LOAD, None, None)),
         inferer=None,
         device=torch.device("cpu"),
@@ -72,7 +75,7 @@ def scores(tmp_path, clock, monkeypatch) -> BackgroundScores:
         network=lambda: ("v1", None),
     )
     made = BackgroundScores({"b": model}, tmp_path / "scores")
-    made._retries = Retries(clock)
+    made._retries, made._tries = Retries(clock), ImageTries(clock)
     return made
 
 
@@ -123,10 +126,27 @@ def test_weights_that_do_not_fit_are_not_loaded_at_every_look(scores, studies, c
 
     model.network = network
     for _ in range(3):
-        look(scores, studies)
+        scores._look("b", model, studies)
     assert len(loads) == 1
+    model.weights.write_text("version 2")
     model.version, model.network = lambda: "v2", lambda: ("v2", None)
     assert look(scores, studies) == ["good.png"]  # new weights do not wait
+
+
+def test_refused_weights_get_no_scores_of_their_own(scores, studies):
+    told = []
+    scores.on_version = lambda name, version: told.append(version)
+    look(scores, studies)
+    scores.served["b"].weights.write_text("damaged")  # the model goes on with v1
+    assert look(scores, studies) == ["good.png"]
+    assert told == ["v1"] and [file.version for file in scores._files["b"]] == ["v1"]
+
+
+def test_an_error_on_the_way_to_the_file_is_no_fault_of_the_file(scores, studies, clock):
+    studies.errors["good.png"] = UnusableImageError("the series is not whole yet")
+    assert look(scores, studies) == []
+    clock.now += 61
+    assert look(scores, studies) == ["good.png"]
 
 
 def test_pauses_double_up_to_an_hour(clock):
@@ -154,7 +174,7 @@ def test_only_the_content_of_a_file_makes_it_unusable(studies):
     for cause in (OSError(errno.EMFILE, "Too many open files"), MemoryError("no memory")):
         with pytest.raises(RuntimeError, match=str(cause.args[-1])):
             read_image(fails(cause), "a.png")
-    with pytest.raises(RuntimeError, match="which does not exist"):
+    with pytest.raises(FileNotFoundError, match="which does not exist"):
         read_image(LOAD, str(studies.folder / "missing.png"))
 
 

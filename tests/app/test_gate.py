@@ -26,18 +26,28 @@ def client(monkeypatch, checked) -> TestClient:
     )
     trainer = SimpleNamespace(check=lambda params, datastore: checked.append(params))
     instance = SimpleNamespace(
-        _infers={}, _trainers={"b": trainer}, _scoring_methods={}, _strategies={},
+        _infers={"b": None}, _trainers={"b": trainer}, _scoring_methods={}, _strategies={},
         datastore=lambda: None,
     )  # fmt: skip
     app = FastAPI()
     app.post("/train/{model}")(lambda model: {"started": model})
+    app.post("/batch/infer/{model}")(lambda model: {"started": model})
+    app.post("/infer/wsi_v2/{model}")(lambda model: {"saved": model})
+    app.get("/rounds/")(lambda: {"page": "of the rounds"})
     app.add_middleware(gate.Gate, instance=lambda: instance)
-    return TestClient(app)
+    made = TestClient(app)
+    made.trainer = trainer
+    return made
+
+
+def as_person(name: str) -> dict[str, str]:
+    """Headers of a person."""
+    return {"Authorization": f"Bearer {name}"}
 
 
 def post(client: TestClient, name: str):
     """Start a training as a person."""
-    return client.post("/train/b", json={"epochs": 1}, headers={"Authorization": f"Bearer {name}"})
+    return client.post("/train/b", json={"epochs": 1}, headers=as_person(name))
 
 
 def test_labels_are_not_read_for_who_may_not_train(client, checked):
@@ -49,3 +59,29 @@ def test_labels_are_not_read_for_who_may_not_train(client, checked):
 def test_labels_are_read_for_who_may_train(client, checked):
     assert post(client, "admin").json() == {"started": "b"}
     assert checked == [{"epochs": 1}]
+
+
+def test_a_batch_which_saves_labels_is_not_for_everybody(client):
+    answer = client.post("/batch/infer/b", json={}, headers=as_person("reader"))
+    assert answer.status_code == 403 and "monailabel-admin" in answer.json()["detail"]
+
+
+def test_a_fault_of_the_studies_is_told_in_a_sentence(client, checked, monkeypatch):
+    def fails(params, datastore):
+        raise ValueError("Expected a list of studies, got a file that is none")
+
+    monkeypatch.setattr(client.trainer, "check", fails)
+    answer = post(client, "admin")
+    assert answer.status_code == 400 and "list of studies" in answer.json()["detail"]
+
+
+def test_a_browser_without_a_token_is_led_from_the_rounds_to_the_form(client):
+    answer = client.get("/rounds/", follow_redirects=False)
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/login?next=%2Frounds%2F"
+    assert client.get("/rounds/", headers=as_person("reader")).json() == {"page": "of the rounds"}
+
+
+def test_requests_about_whole_slides_do_not_go_round_the_checks(client):
+    answer = client.post("/infer/wsi_v2/b", headers=as_person("reader"))
+    assert answer.status_code == 404 and "/infer/MODEL" in answer.json()["detail"]

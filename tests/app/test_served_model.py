@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from lib.model import ServedModel, load_all
+from lib.model import ServedModel, file_version, load_all
+from lib.retries import Retries
 
 
 def made(folder: Path, name: str) -> ServedModel:
@@ -96,3 +97,74 @@ def test_cases_stay_while_a_damaged_file_is_refused(encoding):
     model.case(image)
     write(model, 3, seconds=2)
     assert model.case(image)[1] and len(model.cases) == 1
+
+
+@pytest.fixture
+def loads(monkeypatch) -> list:
+    """Weights files that are loaded, one entry each time."""
+    found, read = [], ServedModel.read_weights
+
+    def counted(model):
+        found.append(file_version(model.weights))
+        return read(model)
+
+    monkeypatch.setattr(ServedModel, "read_weights", counted)
+    return found
+
+
+def test_unusable_weights_are_loaded_once_while_older_ones_answer(encoding, loads, caplog):
+    model, image = encoding
+    before = model.version()
+    write(model, 3, seconds=2)
+    for _ in range(3):
+        assert model.network()[0] == model.version() == model.case(image)[0].version == before
+    assert loads == [before, file_version(model.weights)] and before != loads[1]
+    assert len([r for r in caplog.records if r.levelname == "ERROR"]) == 1
+    write(model, 2, seconds=3)
+    assert model.version() == file_version(model.weights) != before
+
+
+def test_unusable_weights_without_older_ones_are_loaded_once(tmp_path, loads):
+    model = made(tmp_path, "b")
+    write(model, 3)
+    for _ in range(3):
+        with pytest.raises(ValueError, match="Expected weights that fit 'b'"):
+            model.network()
+    assert len(loads) == 1
+
+
+def test_weights_that_could_not_be_read_are_tried_again_after_a_pause(tmp_path, monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    model = made(tmp_path, "b")
+    model._retries = Retries(lambda: clock.now)
+    write(model, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("lib.model.read_state", lambda file: 1 / 0)  # as where memory is short
+        with pytest.raises(ValueError, match="Expected weights that fit"):
+            model.network()
+    clock.now += 59
+    with pytest.raises(ValueError, match="Expected weights that fit"):
+        model.network()
+    clock.now += 2
+    assert model.version() == file_version(model.weights)
+
+
+def test_only_a_fault_of_the_file_makes_an_image_unusable(tmp_path):
+    model, image = made(tmp_path, "b"), tmp_path / "a.png"
+    image.touch()
+    write(model, 2)
+
+    def fails(error: Exception):
+        def transform(data):
+            raise RuntimeError("applying transform") from error
+
+        return transform
+
+    for error, kind in (
+        (ValueError("Expected a volume"), ValueError),
+        (FileNotFoundError("a folder without any DICOM file"), FileNotFoundError),
+        (MemoryError("no memory"), RuntimeError),
+    ):
+        model.before = fails(error)
+        with pytest.raises(kind, match=str(error)):
+            model.case(str(image))

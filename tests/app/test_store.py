@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from fastapi import HTTPException
+from lib.history import KEPT
 from lib.store import EXTENSIONS, StudiesFolder, check_id, check_tag, final_pairs
 from PIL import Image
 
@@ -173,6 +174,44 @@ def test_a_file_that_is_not_listed_yet_is_not_replaced(folder, tmp_path):
         store.add_image("late", str(tmp_path / "new.nii.gz"), {})
     assert store.add_image("late", str(folder / "late.nii.gz"), {}) == "late"
     assert "late" in store.list_images()
+
+
+def test_an_image_known_by_its_file_name_is_the_one_of_the_studies(folder, label, tmp_path):
+    store = open_store(folder)
+    image = nib.load(folder / "case_0.nii.gz")
+    nib.save(image, tmp_path / "sent.nii.gz")
+    assert store.add_image("case_0.nii.gz", str(tmp_path / "sent.nii.gz"), {}) == "case_0"
+    assert store.save_label("case_0.NII.GZ", label, "final", {}) == "case_0"
+    assert store.add_image("own.nii.gz", str(tmp_path / "sent.nii.gz"), {}) == "own"
+    assert sorted(open_store(folder).list_images()) == [*NAMES, "own"]
+    with pytest.raises(HTTPException, match="paths are refused"):
+        store.add_image("../case_0.nii.gz", str(tmp_path / "sent.nii.gz"), {})
+    with pytest.raises(HTTPException, match="known image"):
+        store.save_label("other.nii.gz", label, "final", {})
+
+
+def test_the_newest_replaced_final_labels_are_kept(folder, tmp_path):
+    store, kept = open_store(folder), folder / "labels" / "history" / "case_0"
+    for value in (1, 1, *range(2, KEPT + 3)):
+        array = np.full((4, 5, 3), value, np.uint8)
+        nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / "l.nii.gz")
+        store.save_label("case_0", str(tmp_path / "l.nii.gz"), "final", {})
+        store.save_label("case_0", str(tmp_path / "l.nii.gz"), "original", {})
+    files = sorted(kept.iterdir())
+    assert [nib.load(f).get_fdata().max() for f in files] == list(range(2, KEPT + 2))
+    assert nib.load(store.get_label_uri("case_0", "final")).get_fdata().max() == KEPT + 2
+    store.refresh()
+    assert set(store.get_labels_by_image_id("case_0")) == {"final", "original"}
+
+
+def test_two_labels_saved_within_a_second_are_told_apart(folder, label):
+    store = open_store(folder)
+    saved = []
+    for _ in range(2):
+        store.save_label("case_0", label, "final", {})
+        saved.append(dict(store.get_label_info("case_0", "final")))
+    assert saved[0]["saved_ns"] < saved[1]["saved_ns"]
+    assert all(info["ts"] == info["saved_ns"] // 10**9 for info in saved)
 
 
 def test_archive_without_labels_is_refused(folder, label):

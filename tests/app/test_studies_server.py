@@ -32,12 +32,13 @@ class Client:
             image = np.random.default_rng(0).random(SHAPE).astype(np.float32)
             self.folders[write_mr_series(folder / name, image, name, (1, 1, 1))] = folder / name
         self.segs: dict[str, tuple[str, str]] = {}  # series -> image, time
+        self.page = 100  # entries that one search gives at most
         self.asked: list[str] = []
         self.before = lambda series: None
 
-    def search_for_series(self, search_filters: dict) -> list[dict]:
+    def search_for_series(self, search_filters: dict, offset: int = 0) -> list[dict]:
         if search_filters.get("Modality") == "SEG":
-            return [_found(series) for series in self.segs]
+            return [_found(series) for series in self.segs][offset : offset + self.page]
         wanted = search_filters.get("SeriesInstanceUID")
         return [_found(series) for series in self.folders if wanted in (None, series)]
 
@@ -85,19 +86,49 @@ def test_the_metadata_of_each_seg_are_fetched_once(client):
     index = SegIndex(client)
     client.segs = {"1": ("a", "090000"), "2": ("b", "090000")}
     for _ in range(3):
-        assert index.newest() == {"a": "1", "b": "2"}
+        assert index.by_image() == {"a": ["1"], "b": ["2"]}
     client.segs["3"] = ("", "100000")
-    assert index.newest() == {"a": "1", "b": "2"}
+    assert index.by_image() == {"a": ["1"], "b": ["2"]}
     assert client.asked == ["1", "2", "3"]
     del client.segs["1"]
-    assert index.newest() == {"b": "2"}
+    assert index.by_image() == {"b": ["2"]}
 
 
 @pytest.mark.parametrize("order", [("1", "2", "3"), ("3", "2", "1")])
-def test_the_newest_seg_of_an_image_wins_however_they_are_listed(client, order):
+def test_the_segs_of_an_image_are_sorted_by_age_however_they_are_listed(client, order):
     times = {"1": "090000", "2": "143000.5", "3": "101500"}
     client.segs = {series: ("a", times[series]) for series in order}
-    assert SegIndex(client).newest() == {"a": "2"}
+    assert SegIndex(client).by_image() == {"a": ["2", "3", "1"]}
+
+
+@pytest.mark.parametrize("page", [2, 100])
+def test_all_segs_are_found_on_a_server_that_lists_some_at_a_time(client, page):
+    client.page = page
+    client.segs = {str(n): (f"image {n}", "090000") for n in range(5)}
+    assert len(SegIndex(client).by_image()) == 5
+
+
+def test_a_server_that_always_lists_the_same_is_asked_twice(client, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        client, "search_for_series", lambda **options: asked.append(options) or [_found("1")]
+    )
+    client.segs = {"1": ("a", "090000")}
+    assert SegIndex(client).by_image() == {"a": ["1"]} and len(asked) == 2
+
+
+def test_a_seg_without_usable_metadata_hides_no_other(client, monkeypatch):
+    client.segs = dict.fromkeys("123", ("a", "090000"))
+    fetch, broken = client.retrieve_series_metadata, {"1": [], "3": [{"0020000E": "?"}]}
+    monkeypatch.setattr(
+        client,
+        "retrieve_series_metadata",
+        lambda study, series: broken[series] if series in broken else fetch(study, series),
+    )
+    index = SegIndex(client)
+    assert index.by_image() == {"a": ["2"]}
+    broken.clear()  # the server is well again
+    assert index.by_image() == {"a": ["3", "2", "1"]}
 
 
 def test_an_image_with_two_segs_is_counted_once(client, open_store):
@@ -138,6 +169,18 @@ def test_a_download_that_breaks_off_leaves_no_truncated_volume(client, open_stor
     with pytest.raises(ConnectionError):
         store.get_image_uri(series)
     assert nib.load(store.get_image_uri(series)).shape == SHAPE
+
+
+def test_an_upload_is_refused_and_replaces_nothing(client, open_store, tmp_path):
+    store, series = open_store(), next(iter(client.folders))
+    path = store.get_image_uri(series)
+    before = Path(path).read_bytes()
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE), np.eye(4)), tmp_path / "own.nii.gz")
+    for name in (series, "own"):
+        with pytest.raises(HTTPException, match="DICOMweb server") as error:
+            store.add_image(name, str(tmp_path / "own.nii.gz"), {})
+        assert error.value.status_code == 400
+    assert Path(path).read_bytes() == before and "own" not in store.list_images()
 
 
 def test_unknown_series_is_not_found(open_store):

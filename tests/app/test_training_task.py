@@ -1,12 +1,14 @@
 """Training from saved labels inside this process: what becomes of unfitting weights, and the statistics."""
 
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lib.bundle import Bundle
-from lib.model import ServedModel
+from lib.model import ServedModel, file_version
 from lib.store import StudiesFolder
 from lib.train import TrainingTask
 from PIL import Image
@@ -77,5 +79,23 @@ def test_training_replaces_weights_that_do_not_fit_and_keeps_their_file(
     assert any(str(path) in r.getMessage() and r.levelname == "WARNING" for r in caplog.records)
     (kept,) = (path.parent / "history").iterdir()
     assert kept.read_bytes() == unfitting
-    task.model.network()  # what was trained can be served
-    assert json.loads(task.stats_file.read_text())["published"]
+    version = task.model.version()  # what was trained can be served
+    found = json.loads(task.stats_file.read_text())
+    assert found["published"] and found["version"] == version
+
+
+def test_statistics_name_the_version_before_it_is_served_and_only_then(task, monkeypatch, tmp_path):
+    new, keeper = tmp_path / "model.pt", SimpleNamespace(state={"best_metric": 0.7})
+    new.write_bytes(b"weights")
+    seen, replace = [], os.replace
+
+    def noted(source, target):
+        if str(target) == str(task.model.weights_dir / "model.pt"):
+            seen.append(json.loads(task.stats_file.read_text())["version"])
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", noted)
+    worse, better = {"epoch": 1}, {"epoch": 1}
+    assert not task._publish(new, keeper, 0.8, worse) and "version" not in worse
+    assert task._publish(new, keeper, 0.6, better)
+    assert seen == [better["version"]] == [file_version(task.model.weights)]

@@ -5,13 +5,17 @@ from types import SimpleNamespace
 
 import pytest
 from fastapi import HTTPException
+from lib import strategies
 from lib.batch import ResumableBatch
 from lib.gate import Gate
 from lib.leased_strategy import LeasedStrategy
 from lib.leases import Leases
 from lib.model import ServedModel
+from lib.retries import ImageTries
 from lib.strategies import MostUncertain
 from monailabel.tasks.activelearning.first import First
+
+from conceptseg.image_formats import UnusableImageError
 
 WAIT_SECONDS = 20
 
@@ -119,3 +123,82 @@ def test_without_weights_a_batch_is_refused_before_it_starts(untrained):
         with pytest.raises(HTTPException, match="Train the bundle") as error:
             refuse()
         assert error.value.status_code == 400
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that only moves when told; the strategy's budget goes by it."""
+    made = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(strategies, "time", SimpleNamespace(monotonic=lambda: made.now))
+    return made
+
+
+@pytest.fixture
+def failing(clock, tmp_path, monkeypatch):
+    """The strategy, the images it reads, and by image an error and the seconds that it takes."""
+    model, read, errors = scored_by("b", {"a": 0.9, "b": 0.1, "c": 0.5}), [], {}
+
+    def case(path):
+        image = path.rsplit("/")[-1]
+        read.append(image)
+        if image in errors:
+            error, seconds = errors[image]
+            clock.now += seconds
+            raise error
+        return image, False
+
+    def get_image_uri(self, image):
+        if isinstance(errors.get(image, (None,))[0], ConnectionError):
+            read.append(image)
+            raise errors[image][0]
+        return str(tmp_path / image)
+
+    model.case = case
+    monkeypatch.setattr(Studies, "get_image_uri", get_image_uri)
+    strategy = MostUncertain({"b": model})
+    strategy._tries = ImageTries(lambda: clock.now)
+    return strategy, read, errors
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnusableImageError("Expected a picture, got a volume"),
+        RuntimeError("CUDA out of memory"),
+        ConnectionError("the DICOMweb server is restarted"),
+    ],
+)
+def test_an_image_that_fails_leaves_the_others_scored_and_rests(failing, error):
+    strategy, read, errors = failing
+    errors["a"] = (error, 0)
+    for _ in range(2):
+        strategy.prepare({}, Studies())
+        assert strategy({}, Studies())["id"] == "c"
+    assert read == ["a", "b", "c"]  # each once
+
+
+def test_an_error_that_passes_is_tried_again_and_a_file_when_it_has_changed(
+    failing, clock, tmp_path
+):
+    strategy, read, errors = failing
+    errors["a"] = (UnusableImageError("half a file"), 0)
+    errors["b"] = (RuntimeError("CUDA out of memory"), 0)
+    strategy.prepare({}, Studies())
+    errors.clear()
+    clock.now += 61
+    strategy.prepare({}, Studies())
+    assert read == ["a", "b", "c", "b"]
+    (tmp_path / "a").write_text("a whole file")
+    strategy.prepare({}, Studies())
+    assert read[4:] == ["a"] and strategy({}, Studies())["id"] == "a"
+
+
+def test_images_that_fail_use_up_the_time_as_well(failing):
+    strategy, read, errors = failing
+    errors |= {image: (UnusableImageError("a volume"), 30) for image in "ab"}
+    strategy.prepare({}, Studies())
+    assert read == ["a"]
+    strategy.prepare({}, Studies())
+    assert read == ["a", "b"]
+    strategy.prepare({}, Studies())
+    assert read == ["a", "b", "c"] and strategy({}, Studies())["id"] == "c"

@@ -13,12 +13,11 @@ import torch
 from conceptseg.active_learning import CaseRecord
 from conceptseg.active_learning.score_file import ScoreFile
 from conceptseg.active_learning.scoring import CaseScorer
-from conceptseg.image_formats import UnusableImageError
 from conceptseg.network import ConceptSegNet
 
-from .faults import FileState, read_image
-from .model import ServedModel
-from .retries import Retries
+from .faults import read_image
+from .model import ServedModel, file_version
+from .retries import ImageTries, Retries
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ class BackgroundScores:
         self.folder = folder
         self.on_version = on_version
         self._files: dict[str, list[ScoreFile]] = {name: [] for name in served}  # newest first
-        self._unusable: dict[tuple[str, ...], FileState] = {}  # by bundle, version and image
+        self._tries = ImageTries()
         self._retries = Retries()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -100,7 +99,7 @@ class BackgroundScores:
         """Score what is new; an error, such as weights that do not fit, is tried again after a pause."""
         key = (name, "")
         try:
-            key = (name, _version_of(model))
+            key = (name, file_version(model.weights) if model.is_valid() else UNTRAINED)
             if self._retries.is_due(key):
                 self._score_all(name, model, datastore)
                 self._retries.succeeded(key)
@@ -110,40 +109,32 @@ class BackgroundScores:
 
     def _score_all(self, name: str, model: ServedModel, datastore) -> None:
         """Score what is not scored with the newest weights; stops when newer ones come."""
-        version = _version_of(model)
+        version, network = model.network() if model.is_valid() else (UNTRAINED, None)
         file = self._file_of(name, version)
         todo = [
             image
             for image in sorted(datastore.list_images())
-            if image not in file.records and self._may_be_tried((name, version, image))
+            if image not in file.records and self._tries.may_be_tried((name, version, image))
         ]
         if not todo:
             return
-        scorer = CaseScorer(_network(model), model.inferer)
+        if version == UNTRAINED:
+            network = _untrained(model)
+        scorer = CaseScorer(network, model.inferer)
         read = model.bundle.build_transforms()[0]
         start = time.monotonic()
+
+        def score(path: str) -> None:
+            file.add(scorer.score(image, read_image(read, path).to(model.device)))
+
         for number, image in enumerate(todo, start=1):
-            try:
-                path = datastore.get_image_uri(image)
-                state = FileState(path)
-                file.add(scorer.score(image, read_image(read, path).to(model.device)))
-            except UnusableImageError as error:
-                logger.warning("'%s' cannot be scored: %s", image, error)
-                self._unusable[name, version, image] = state
-            except Exception as error:  # one image must not stop the others
-                pause = self._retries.failed((name, version, image))
-                logger.warning("'%s' is scored again in %.0f s: %s", image, pause, error)
+            self._tries.run((name, version, image), image, datastore, score)
             if number % 50 == 0 or number == len(todo):
                 left = (time.monotonic() - start) / number * (len(todo) - number)
                 logger.info("%s: %d of %d scored, %.0f s left", name, number, len(todo), left)
             if _version_of(model) != version:
                 return
             time.sleep(REST_SECONDS)
-
-    def _may_be_tried(self, key: tuple[str, ...]) -> bool:
-        """False for an image whose file is unusable and has not changed since, or which rests."""
-        state = self._unusable.get(key)
-        return self._retries.is_due(key) and (state is None or state.has_changed())
 
     def _file_of(self, name: str, version: str) -> ScoreFile:
         """The score file of a version; the newest two are kept."""
@@ -161,14 +152,12 @@ class BackgroundScores:
 
 
 def _version_of(model: ServedModel) -> str:
-    """Version of the served weights."""
+    """Version of the network that answers."""
     return model.version() if model.is_valid() else UNTRAINED
 
 
-def _network(model: ServedModel) -> ConceptSegNet:
-    """The served network, or one with fixed random weights where there are none."""
-    if model.is_valid():
-        return model.network()[1]
+def _untrained(model: ServedModel) -> ConceptSegNet:
+    """A network with fixed random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return model.bundle.build_network().to(model.device).eval()

@@ -97,7 +97,13 @@ class ResumableBatch(BatchInferTask):
         request: Mapping[str, Any], datastore, infer: Callable, image: str, tag: str, mark: dict
     ) -> str:
         """Infer and save one image."""
-        asked = {**request, "image": image, "save_label": True, "label_tag": tag}
+        asked = {
+            **request,
+            "image": image,
+            "save_label": True,
+            "label_tag": tag,
+            "batch_mark": mark,
+        }
         try:
             made = infer(asked, datastore)
         except Exception as error:
@@ -105,5 +111,4 @@ class ResumableBatch(BatchInferTask):
             return f"failed: {getattr(error, 'detail', None) or error}"
         if made.get("file"):
             remove_file(made["file"])
-        datastore.update_label_info(image, tag, {"batch": mark})
         return "done"

@@ -138,7 +138,8 @@ class Desk:
         info = dict(datastore.get_label_info(image, DefaultLabelTag.FINAL) or {})
         file = datastore.get_label_uri(image, DefaultLabelTag.FINAL) if info else None
         before = self.saved_events().get(image, {})
-        if not file or before.get("label_ts", -1) == info.get("ts"):
+        saved_at = "saved_ns" if "saved_ns" in info else "ts"  # a second may see two labels
+        if not file or before.get(f"label_{saved_at}", -1) == info.get(saved_at):
             return {}  # nothing final, or a label under another tag was saved
         lease, proposal = self.leases.release(image) or {}, self.proposals.of(image)
         names = [info, lease, proposal[1] if proposal else {}, before]
@@ -150,6 +151,7 @@ class Desk:
             corrections = merge_corrections(before["corrected"], corrections)
         event = {
             **annotations.saved_event(image, info, lease, before),
+            "label_saved_ns": info.get("saved_ns"),
             "model": model.bundle.name,
             "concepts": self._measured(image, saved, model),
             "corrected": corrections,
@@ -261,9 +263,10 @@ class Desk:
             return
         stats = self.served[name].weights_dir / "train_stats.json"
         try:
-            metric = json.loads(stats.read_text(encoding="utf-8")).get("best_metric")
+            found = json.loads(stats.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            metric = None
+            found = {}
+        metric = found.get("best_metric") if found.get("version") == version else None
         labelled = len(self.saved_events())
         self.journal.add(
             {"event": "model", "model": name, "version": version, "time": annotations.now_text(),

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,15 @@ from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
-from pydicom import dcmread
 
 from conceptseg.image_io import ConceptImageReader
 
-from .problems import unknown_name
+from .problems import bad_request, unknown_name
+from .seg_files import segment_names, write_label_map
 from .seg_index import SegIndex
 from .sharing import WholeWrites
 from .store import CheckedLabels, check_tag
-from .terms import segments_present
+from .terms import answering, segments_present
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class StudiesServer(CheckedLabels, DICOMWebDatastore, WholeWrites):
             found = self._labelled.get("images")
             if found is None:
                 listed = set(self.list_images())
-                found = [image for image in self._segs.newest() if image in listed]
+                found = [image for image in self._segs.by_image() if image in listed]
                 self._labelled["images"] = found
             return list(found)
 
@@ -85,7 +86,7 @@ class StudiesServer(CheckedLabels, DICOMWebDatastore, WholeWrites):
             if not wanted.exists():
                 made = dicom_module.dicom_to_nifti(str(folder))
                 try:
-                    self.add_image(image_id, made, self._dicom_info(image_id))
+                    WholeWrites.add_image(self, image_id, made, self._dicom_info(image_id))
                 finally:
                     Path(made).unlink(missing_ok=True)
         return str(wanted)
@@ -114,41 +115,94 @@ class StudiesServer(CheckedLabels, DICOMWebDatastore, WholeWrites):
             self._labelled.clear()
         return saved
 
-    def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
-        """A label kept here, else the one on the server; MONAI Label fails on the former."""
-        kept = LocalDatastore.get_label_uri(self, image_id or label_id, label_tag)
-        if kept and os.path.isfile(kept):
-            return kept
-        if label_tag != DefaultLabelTag.FINAL:
-            return kept
-        image_id, series = (
-            (image_id, label_id) if image_id else (label_id, self._segs.newest().get(label_id))
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Refuse a client's upload with error 400: a label would need the DICOM files of its image."""
+        raise bad_request(
+            "Expected an image of the DICOMweb server, got an upload; send its DICOM files to that server,"
+            " or press Run, for which the volume is kept here for a while."
         )
-        if series is None:
+
+    def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
+        """The label of an image kept here, else the newest on the server; "" where there is none.
+
+        Args:
+            label_id: the image; with `image_id`, the series of a DICOM SEG.
+            label_tag: only final labels are on the server.
+            image_id: the image.
+        """
+        kept = self._kept_label(image_id or label_id, label_tag)
+        if kept or label_tag != DefaultLabelTag.FINAL:
             return kept
-        self.get_image_uri(image_id)  # a label is listed with its image
-        folder = Path(self._datastore.label_path(label_tag)).resolve() / series
-        with _alone(folder):
-            self._fetch(series, folder)
-            made = super().get_label_uri(series, label_tag, image_id)
-        if made:  # a segment's number is not its value; its name tells which it is
-            self.update_label_info(image_id, label_tag, {"label_info": segment_names(folder)})
-        return made
+        if image_id:
+            return self._fetch_label(image_id, [label_id])
+        return self._fetch_label(label_id, self._segs.by_image().get(label_id, []))
+
+    def _kept_label(self, image_id: str, label_tag: str) -> str:
+        """File of a label that is kept here, or ""."""
+        kept = LocalDatastore.get_label_uri(self, image_id, label_tag)
+        return kept if kept and os.path.isfile(kept) else ""
+
+    def _fetch_label(self, image_id: str, segs: list[str]) -> str:
+        """Fetch the first of some DICOM SEG that can be read; "" where none can."""
+        for series in segs:
+            image = self.get_image_uri(image_id)  # a label is listed with its image
+            folder = Path(self._datastore.label_path(DefaultLabelTag.FINAL)).resolve() / series
+            with _alone(folder), tempfile.TemporaryDirectory() as temporary:
+                self._fetch(series, folder)
+                if not self._convert_to_nifti:
+                    return str(folder)
+                label = Path(temporary) / "label.nii.gz"
+                try:
+                    write_label_map(folder, image, label)
+                except ValueError:
+                    logger.warning(
+                        "the label %s of %s is left out", series, image_id, exc_info=True
+                    )
+                    self._segs.leave_out(series)
+                    continue
+                # a segment's number is not its value; its name tells which it is
+                info = self._dicom_info(series) | {"label_info": segment_names(folder)}
+                return self._keep_label(image_id, str(label), info)
+        return ""
+
+    def _keep_label(self, image_id: str, file: str, info: dict[str, Any]) -> str:
+        """Keep a fetched label, unless one was saved meanwhile; gives the file."""
+        with self.whole:
+            self._init_from_datastore_file()
+            if not self._kept_label(image_id, DefaultLabelTag.FINAL):
+                WholeWrites.save_label(self, image_id, file, DefaultLabelTag.FINAL, info)
+        return self._kept_label(image_id, DefaultLabelTag.FINAL)
 
     def _download_labeled_data(self) -> None:
         """Fetch the newest label of every listed image, and forget those the server has no more."""
-        segs, listed = self._segs.newest(), set(self.list_images())
-        gone = [image for image in LocalDatastore.get_labeled_images(self) if image not in segs]
-        for image in gone:
-            logger.info("the final label of %s is not on the server any more", image)
-            Path(LocalDatastore.get_label_uri(self, image, DefaultLabelTag.FINAL)).unlink(
-                missing_ok=True
-            )
-        if gone:
-            self.refresh()
-        for image, series in segs.items():
-            if image in listed:
-                self.get_label_uri(series, DefaultLabelTag.FINAL, image)
+        kept = self._kept_series()  # first: what is saved from here on is not missing on the server
+        segs, listed = self._segs.by_image(), set(self.list_images())
+        for image, series in kept.items():
+            if series not in segs.get(image, []) and not self.has_series(series):
+                self._forget_label(image, series)
+        for image, found in segs.items():
+            if image in listed and not self._kept_label(image, DefaultLabelTag.FINAL):
+                try:
+                    self._fetch_label(image, found)
+                except Exception:  # of one image; the others can be trained on
+                    logger.warning("the label of %s is not fetched", image, exc_info=True)
+
+    def _kept_series(self) -> dict[str, str]:
+        """Image -> SeriesInstanceUID of its final label kept here."""
+        self._init_from_datastore_file()
+        found = {
+            image: LocalDatastore.get_label_info(self, image, DefaultLabelTag.FINAL)
+            for image in LocalDatastore.get_labeled_images(self)
+        }
+        return {k: v["SeriesInstanceUID"] for k, v in found.items() if v.get("SeriesInstanceUID")}
+
+    def _forget_label(self, image: str, series: str) -> None:
+        """Remove a label kept here which the server has no more, unless it was saved anew meanwhile."""
+        with self.whole:
+            if self._kept_series().get(image) == series:
+                logger.info("the final label of %s is not on the server any more", image)
+                os.unlink(self._kept_label(image, DefaultLabelTag.FINAL))
+                self.refresh()
 
 
 def _has_files(folder: Path) -> bool:
@@ -161,28 +215,20 @@ def _alone(folder: Path) -> FileLock:
     return FileLock(folder.with_name(f".{folder.name}.lock"))
 
 
-def segment_names(folder: Path) -> list[dict[str, Any]]:
-    """Names and numbers of the segments in the first DICOM SEG of a folder."""
-    for path in sorted(folder.glob("*.dcm")):
-        segments = dcmread(path, stop_before_pixels=True).get("SegmentSequence", [])
-        return [{"name": str(s.SegmentLabel), "idx": int(s.SegmentNumber)} for s in segments]
-    return []
-
-
 def install_segment_names(keywords: list[str]) -> None:
     """Give DICOM SEG segments the names and colours of their own values.
 
     Both places in MONAI Label that write DICOM SEG go through one function, which is wrapped here.
 
     Args:
-        keywords: label names by value, where a client sends none.
+        keywords: label names by value, where a client sends none and no model has made the label.
     """
     original = getattr(dicom_module.nifti_to_dicom_seg, "original", dicom_module.nifti_to_dicom_seg)
 
     def named(series_dir, label, label_info, file_ext="*", use_itk=True) -> str:
         reader = ConceptImageReader(is_label=True)
         mask = reader.get_data(reader.read(label))[0]
-        segments = segments_present(np.asarray(mask), label_info or [], keywords)
+        segments = segments_present(np.asarray(mask), label_info or [], answering.get() or keywords)
         if not segments:
             raise HTTPException(
                 400, "Expected at least one labelled voxel for a DICOM SEG, got an empty mask."

@@ -40,12 +40,16 @@ def read_image(transform: Callable[[dict[str, Any]], dict[str, Any]], path: str)
 
     Raises:
         UnusableImageError: the file's content is at fault, so that another try would not help.
+        FileNotFoundError: it is gone.
         RuntimeError: anything else, such as a lack of memory.
     """
     try:
         return transform({"image": path})["image"]
     except Exception as error:  # MONAI wraps what a transform raises
         causes = list(_causes(error))
+        gone = [c for c in causes if isinstance(c, FileNotFoundError)]
+        if gone:
+            raise FileNotFoundError(*gone[-1].args) from error
         faults = [c for c in causes if isinstance(c, (ValueError, TypeError))]
         if not faults or any(map(_passes, causes)):
             raise RuntimeError(f"'{path}' cannot be read now: {causes[-1]}") from error
@@ -61,4 +65,4 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _passes(error: BaseException) -> bool:
     """True for an error of the computer, not of a file's content; those of the system have a number."""
-    return isinstance(error, (MemoryError, FileNotFoundError)) or bool(getattr(error, "errno", 0))
+    return isinstance(error, MemoryError) or bool(getattr(error, "errno", 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,10 +23,13 @@ from .naming import trained_model
 from .problems import bad_request, unknown_name
 from .store import check_id, check_tag
 
+logger = logging.getLogger(__name__)
+
 _ID_PARAMETERS = ("image", "id", "label", "session_id")
 _JSON_ROUTES = ("/train", "/scoring", "/batch", "/activelearning")
 _ADMIN_ROUTES = ("/train", "/batch")
-_PAGES = ("/ohif", "/static/ohif")
+_SLIDE_ROUTES = ("/infer/wsi/", "/infer/wsi_v2/")
+_PAGES = ("/ohif", "/static/ohif", "/rounds")
 _NAMED = re.compile(r"^/(infer|train|scoring|activelearning|model|batch/infer)/([^/]+)/?$")
 
 
@@ -33,7 +37,7 @@ class Gate(BaseHTTPMiddleware):
     """Answers wrong requests with 4xx and one sentence; all others pass.
 
     With authentication on, requests without a valid token get no answer from here but MONAI Label's
-    own 401, or the sign-in form where a browser asks for OHIF.
+    own 401, or the sign-in form where a browser asks for a page.
 
     Args:
         app: the ASGI application behind it.
@@ -77,6 +81,9 @@ class Gate(BaseHTTPMiddleware):
                     await run_in_threadpool(self._check_body, request.url.path, body)
         except HTTPException as error:
             return JSONResponse({"detail": error.detail}, status_code=error.status_code)
+        except ValueError as error:  # of a list of studies or a label that cannot be read
+            logger.warning("%s is refused", request.url.path, exc_info=True)
+            return JSONResponse({"detail": str(error)}, status_code=400)
         return await call_next(request)
 
     def _check_query(self, query: Mapping[str, str]) -> None:
@@ -89,6 +96,10 @@ class Gate(BaseHTTPMiddleware):
 
     def _check_route(self, path: str) -> None:
         """The model, trainer, method or strategy in the path exists."""
+        if path.startswith(_SLIDE_ROUTES):  # MONAI Label checks neither their options nor roles
+            raise HTTPException(
+                404, "Expected '/infer/MODEL', got whole slides, which no model here is made for."
+            )
         match = _NAMED.match(path)
         if match is None:
             return
@@ -101,7 +112,7 @@ class Gate(BaseHTTPMiddleware):
             "scoring": ("scoring method", app._scoring_methods),
             "activelearning": ("strategy", app._strategies),
         }
-        if route in known and name not in known[route][1] and name != "wsi":
+        if route in known and name not in known[route][1]:
             raise unknown_name(known[route][0], name, known[route][1])
 
     def _check_body(self, path: str, body: bytes) -> None:

@@ -23,6 +23,8 @@ from conceptseg.uncertainty import uncertainty
 
 from .bundle import Bundle
 from .cache import OnceCache
+from .faults import read_image
+from .retries import Retries
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +76,8 @@ class ServedModel:
         self.before, self.after, self.cleaning = bundle.build_transforms()
         self.cases = OnceCache(cache_size, lambda case: case.encoded.nbytes, cache_gb * 1e9)
         self._current: tuple[str, ConceptSegNet] | None = None
+        self._refused: tuple[str, str] | None = None  # version and error of an unusable file
+        self._retries = Retries()  # the file may be good, and the computer short of memory
         self._lock = threading.Lock()
         # MONAI's inverse switches the tracing of its transforms off meanwhile, for all threads
         self._transforming = threading.Lock()
@@ -89,15 +93,20 @@ class ServedModel:
         return self.weights.is_file()
 
     def version(self) -> str:
-        """Changes whenever the weights file does."""
-        stat = self.weights.stat()
-        return f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
-
-    def network(self) -> tuple[str, ConceptSegNet]:
-        """Version and network of the newest weights.
+        """Version of the network that answers, which is that of its file.
 
         Raises:
             FileNotFoundError: there are no weights.
+            ValueError: they are unusable, and there are no older ones.
+        """
+        return self.network()[0]
+
+    def network(self) -> tuple[str, ConceptSegNet]:
+        """Version and network of the newest usable weights.
+
+        Raises:
+            FileNotFoundError: there are no weights.
+            ValueError: they are unusable, and there are no older ones.
         """
         with self._lock:
             if not self.is_valid():
@@ -105,24 +114,27 @@ class ServedModel:
                     f"Expected weights of '{self.bundle.name}' at '{self.weights}', got no file."
                     " Train the bundle, or copy its model.pt there."
                 )
-            version = self.version()
+            version = file_version(self.weights)
             if self._current is None or self._current[0] != version:
-                before, self._current = self._current, self._load(version)
-                if before not in (None, self._current):
-                    self.cases.clear()  # they hold the network before, and nobody asks for them
+                self._take(version)
             return self._current
 
-    def _load(self, version: str) -> tuple[str, ConceptSegNet]:
-        """Load the weights file; a damaged one is refused as long as older weights are there."""
-        try:
-            network = self.read_weights()
-        except ValueError:
-            if self._current is None:
-                raise
-            logger.error("'%s' is not usable, older weights go on", self.weights, exc_info=True)
-            return self._current
-        logger.info("loaded '%s' (version %s)", self.weights, version)
-        return version, network.to(self.device).eval()
+    def _take(self, version: str) -> None:
+        """Load the weights file; an unusable one is refused, as long as older weights are there."""
+        if self._refused is None or self._refused[0] != version or self._retries.is_due(version):
+            try:
+                network = self.read_weights().to(self.device).eval()
+            except ValueError as error:
+                pause = self._retries.failed(version)
+                self._refused = version, str(error)
+                logger.error("%s It is tried again in %.0f s.", error, pause, exc_info=True)
+            else:
+                self._current = version, network
+                self.cases.clear()  # they hold the network before, and nobody asks for them
+                logger.info("loaded '%s' (version %s)", self.weights, version)
+                return
+        if self._current is None:
+            raise ValueError(self._refused[1])
 
     def read_weights(self) -> ConceptSegNet:
         """A new network with the weights of the file, on the CPU.
@@ -146,7 +158,8 @@ class ServedModel:
         """The encoded image at `path`, and whether it was at hand.
 
         Raises:
-            ValueError, FileNotFoundError: the image is not usable or missing.
+            UnusableImageError, FileNotFoundError: the image is not usable or missing.
+            RuntimeError: it cannot be read now.
         """
         version, network = self.network()
         stat = Path(path).stat()
@@ -159,11 +172,8 @@ class ServedModel:
     def _encode(self, path: str, version: str, network: ConceptSegNet) -> Case:
         """Read, preprocess and encode."""
         start = time.perf_counter()
-        try:
-            with self._transforming:
-                image = self.before({"image": path})["image"]
-        except RuntimeError as error:  # MONAI wraps what a transform raises
-            raise _root_of(error) from error
+        with self._transforming:
+            image = read_image(self.before, path)
         read = time.perf_counter()
         encoded = self.inferer.encode(image.to(self.device), network)
         seconds = {"pre": read - start, "encode": time.perf_counter() - read}
@@ -242,11 +252,7 @@ def load_all(served: Mapping[str, ServedModel]) -> None:
             logger.error("'%s' cannot answer until its weights are replaced: %s", name, error)
 
 
-def _root_of(error: BaseException) -> Exception:
-    """The readable error at the bottom of a chain; a ValueError with its text otherwise."""
-    root: BaseException = error
-    while root.__cause__ is not None:
-        root = root.__cause__
-    if isinstance(root, (ValueError, FileNotFoundError, TypeError)):
-        return root
-    return ValueError(f"Expected a usable image, got an error while reading it: {root}")
+def file_version(path: Path) -> str:
+    """Version of a file of weights: another one whenever it is written, the same where it is moved."""
+    stat = path.stat()
+    return f"{stat.st_mtime_ns:x}-{stat.st_size:x}"

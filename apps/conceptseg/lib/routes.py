@@ -9,14 +9,19 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import Depends
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse
 from fastapi.security import OAuth2PasswordRequestForm
 from monailabel.config import settings
 from monailabel.endpoints import activelearning, datastore, infer, info, scoring, session, train
 from monailabel.endpoints import batch_infer as batch
+from monailabel.endpoints.user import auth
 
 from .callers import named
 from .login import fetch_token
+from .options import read_flag
 from .problems import bad_request, unknown_name
+from .uploads import opening
 
 
 def install_threads(app, instance: Callable[[], Any]) -> None:
@@ -32,15 +37,24 @@ def install_threads(app, instance: Callable[[], Any]) -> None:
     slow = {
         ("GET", "/info/"): info.api_app_info,  # counts the labels, on a DICOMweb server as well
         ("GET", "/datastore/"): datastore.api_datastore,
-        ("PUT", "/datastore/"): datastore.api_add_image,
+        ("PUT", "/datastore/"): named(datastore.api_add_image),
         ("POST", "/infer/{model}"): checked_inference(infer.api_run_inference, instance),
         ("POST", "/activelearning/{strategy}"): named(activelearning.api_sample),
         ("PUT", "/datastore/label"): named(datastore.api_save_label),
         ("GET", "/datastore/label"): datastore.api_download_label,
-        ("PUT", "/datastore/image"): datastore.api_add_image,
-        ("GET", "/datastore/image"): datastore.api_download_image,
+        ("HEAD", "/datastore/label"): datastore.api_check_label,
+        ("DELETE", "/datastore/label"): datastore.api_remove_label,
+        ("PUT", "/datastore/label/info"): datastore.api_put_label_info,
+        ("PUT", "/datastore/updatelabelinfo"): datastore.api_update_label_info,
+        ("PUT", "/datastore/image"): named(datastore.api_add_image),
+        ("GET", "/datastore/image"): opening(datastore.api_download_image, instance),
+        ("HEAD", "/datastore/image"): datastore.api_check_image,
+        ("DELETE", "/datastore/image"): datastore.api_remove_image,
+        ("DELETE", "/datastore/"): datastore.api_remove_image,
+        ("PUT", "/datastore/image/info"): datastore.api_put_image_info,
         ("GET", "/datastore/dataset"): datastore.api_download_dataset,
         ("PUT", "/session/"): session.api_create_session,
+        ("POST", "/train/"): train.api_run,
         ("POST", "/train/{model}"): train.api_run_model,
         ("POST", "/scoring/{method}"): scoring.api_run_method,
         ("POST", "/batch/infer/{model}"): batch.api_run,
@@ -62,14 +76,18 @@ async def sign_in(form_data: OAuth2PasswordRequestForm = Depends()) -> dict[str,
 
 
 def threaded(endpoint: Callable) -> Callable:
-    """A plain function that runs a coroutine function which never waits; FastAPI calls it in a thread."""
+    """A plain function that runs a coroutine function which never waits; FastAPI calls it in a thread.
+
+    What it returns is written as JSON there, too: a long list takes seconds.
+    """
 
     def run(**arguments: Any) -> Any:
         coroutine = endpoint(**arguments)
         try:
             coroutine.send(None)
         except StopIteration as end:
-            return end.value
+            is_plain = isinstance(end.value, (dict, list))
+            return JSONResponse(jsonable_encoder(end.value)) if is_plain else end.value
         coroutine.close()
         raise RuntimeError(f"Expected {endpoint.__name__} to return at once, but it waits.")
 
@@ -79,11 +97,16 @@ def threaded(endpoint: Callable) -> Callable:
 
 
 def checked_inference(endpoint: Callable, instance: Callable[[], Any]) -> Callable:
-    """The inference endpoint behind checks of its form: a JSON object, a session that exists."""
+    """The inference endpoint behind checks of its form: a JSON object, a session that exists.
+
+    Who lets the answer be saved as a label needs the role for saving labels.
+    """
 
     @functools.wraps(endpoint)
     async def run(**arguments: Any) -> Any:
-        check_params(arguments["params"])
+        params = check_params(arguments["params"])
+        if read_flag("save_label", params.get("save_label", False)):
+            await auth.RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR)(arguments["user"])
         session_id, sessions = arguments["session_id"], instance().sessions()
         if session_id and (sessions is None or sessions.get_session(session_id) is None):
             raise unknown_name("session (the volume was closed; open it again)", session_id, ())
@@ -96,8 +119,8 @@ def checked_inference(endpoint: Callable, instance: Callable[[], Any]) -> Callab
     return run
 
 
-def check_params(text: str | None) -> None:
-    """Refuse with error 400 what is no JSON object, or would choose another image."""
+def check_params(text: str | None) -> dict[str, Any]:
+    """The options of a request; error 400 for what is no JSON object, or would choose another image."""
     try:
         params = json.loads(text or "{}")
     except ValueError as error:
@@ -110,3 +133,4 @@ def check_params(text: str | None) -> None:
         raise bad_request(
             "Expected 'image' in the address of the request, got it among 'params'; paths are refused."
         )
+    return params

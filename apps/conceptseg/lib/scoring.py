@@ -18,7 +18,7 @@ from .model import ServedModel
 from .preflight import label_numbers
 from .renumber import is_foreign, own_values, renumbered
 from .store import labeled_ids
-from .strategies import choose_model, score_image
+from .strategies import choose_model, score_file
 
 logger = logging.getLogger(__name__)
 
@@ -51,21 +51,13 @@ class DiceScore(ScoringMethod):
         model = choose_model(self.served, request.get("model"))
         scores: dict[str, dict[str, float]] = {}
         for image in labeled_ids(datastore):
-            label = datastore.get_label_uri(image, DefaultLabelTag.FINAL)
-            info = datastore.get_label_info(image, DefaultLabelTag.FINAL).get("label_info")
-            if is_foreign(
-                info, model.bundle, [n for m in self.served.values() for n in m.bundle.keywords]
-            ):
-                continue
-            values = own_values(info, model.bundle)
             try:
-                rows = self._rows(model, datastore.get_image_uri(image), label, values)
-            except (ValueError, OSError):
+                found = self._score(model, image, datastore)
+            except Exception:  # one label must not stop the others
                 logger.warning("label of '%s' cannot be scored", image, exc_info=True)
                 continue
-            scores[image] = {row["label"]: round(row["dice"], 4) for row in rows}
-            entry = {"score": {"dice": scores[image], "model_version": model.version()}}
-            datastore.update_label_info(image, DefaultLabelTag.FINAL, entry)
+            if found is not None:
+                scores[image] = found
         means = [float(np.mean(list(score.values()))) for score in scores.values()]
         return {
             "model": model.bundle.name,
@@ -73,6 +65,20 @@ class DiceScore(ScoringMethod):
             "cases": len(scores),
             "dice": scores,
         }
+
+    def _score(self, model: ServedModel, image: str, datastore) -> dict[str, float] | None:
+        """Dice by label name of one image, noted with its label; None for another bundle's."""
+        label = datastore.get_label_uri(image, DefaultLabelTag.FINAL)
+        info = datastore.get_label_info(image, DefaultLabelTag.FINAL).get("label_info")
+        names = [n for m in self.served.values() for n in m.bundle.keywords]
+        if is_foreign(info, model.bundle, names):
+            return None
+        values = own_values(info, model.bundle)
+        rows = self._rows(model, datastore.get_image_uri(image), label, values)
+        dice = {row["label"]: round(row["dice"], 4) for row in rows}
+        entry = {"score": {"dice": dice, "model_version": model.version()}}
+        datastore.update_label_info(image, DefaultLabelTag.FINAL, entry)
+        return dice
 
     @staticmethod
     def _rows(
@@ -108,8 +114,11 @@ class UncertaintyScore(ScoringMethod):
         model = choose_model(self.served, request.get("model"))
         scores: dict[str, float] = {}
         for image in sorted(datastore.get_unlabeled_images()):
-            score = score_image(model, datastore.get_image_uri(image))
-            if score is not None:
-                scores[image] = round(score, 4)
-                datastore.update_image_info(image, {"uncertainty": scores[image]})
+            try:
+                score = round(score_file(model, datastore.get_image_uri(image)), 4)
+                datastore.update_image_info(image, {"uncertainty": score})
+            except Exception:  # one image must not stop the others
+                logger.warning("'%s' cannot be scored", image, exc_info=True)
+                continue
+            scores[image] = score
         return {"model": model.bundle.name, "cases": len(scores), "uncertainty": scores}

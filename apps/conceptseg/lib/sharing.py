@@ -40,17 +40,42 @@ class SharedList:
         return self._whole
 
     def watch_list(self) -> None:
-        """Notice a list that another process has put in place."""
+        """Let the watcher of the folder call what is below."""
         handler = getattr(self, "_handler", None)
         if handler is not None:
+            handler.on_created = handler.on_deleted = self._on_file
             handler.on_moved = self._on_moved
+
+    def _on_file(self, event: Any) -> None:
+        """The watcher's call for a file that came or went."""
+        self._notice(Path(event.src_path))
 
     def _on_moved(self, event: Any) -> None:
         """The watcher's call for a renamed file."""
         if event.dest_path == self._datastore_config_path:
             self._init_from_datastore_file()
-        elif Path(event.dest_path).name[:1] != "." and self._auto_reload:
-            self.refresh()
+            return
+        for path in (event.src_path, event.dest_path):
+            self._notice(Path(path))
+
+    def _notice(self, file: Path) -> None:
+        """Compare the list with all files where it is not right about this one; that takes long."""
+        if file.name.startswith("."):  # still being written
+            return
+        with self.whole:  # whoever writes a file lists it before others get the lock
+            self._init_from_datastore_file()
+            if self._is_listed(file) != file.exists():
+                self.refresh()
+
+    def _is_listed(self, file: Path) -> bool:
+        """True for the file of a listed image or label."""
+        name, extension = self._to_id(file.name)
+        listed = self._datastore.objects.get(name)
+        if listed is None:
+            return False
+        is_image = file.parent == Path(self._datastore.image_path())
+        found = listed.image if is_image else listed.labels.get(file.parent.name)
+        return found is not None and found.ext == extension
 
     def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
         """Read the list if another process has changed it."""
@@ -79,7 +104,7 @@ class SharedList:
                 self._update_datastore_file(lock=False)
             return
         content = self._datastore.model_dump(exclude={"base_path"})
-        write_text_atomic(self._datastore_config_path, json.dumps(content, indent=2, default=str))
+        write_text_atomic(self._datastore_config_path, json.dumps(content, default=str))
         self._config_ts = os.stat(self._datastore_config_path).st_mtime
 
     def _list_files(self, path: str, patterns: list[str]) -> dict[str, str]:
@@ -163,5 +188,6 @@ def _copy(source: str, target: Path) -> None:
 
 
 def _stamped(info: dict[str, Any] | None, file: Path) -> dict[str, Any]:
-    """What is noted with a file: the client's info, when it was saved and its name."""
-    return {**(info or {}), "ts": int(time.time()), "name": file.name}
+    """What is noted with a file: the client's info, its name, and when it was saved."""
+    now = time.time_ns()
+    return {**(info or {}), "ts": now // 10**9, "saved_ns": now, "name": file.name}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import logging
 import os
 import re
@@ -13,12 +14,14 @@ from fastapi import HTTPException
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from conceptseg.image_checks import corner_shift
-from conceptseg.image_formats import SUFFIXES
+from conceptseg.image_formats import SUFFIXES, known_suffix
 from conceptseg.image_headers import shape_and_affine
 from conceptseg.image_io import ConceptImageReader
 
+from .history import keep_older
 from .problems import bad_request, unknown_name
 from .sharing import SharedList, WholeWrites
+from .uploads import Uploads
 
 logger = logging.getLogger(__name__)
 
@@ -109,17 +112,41 @@ class StudiesFolder(CheckedLabels, WholeWrites):
 
     def __init__(self, path: str, **options: Any) -> None:
         super().__init__(path, **options)
+        self.uploads = Uploads()
         self.watch_list()
 
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
     ) -> str:
-        """Save a label after checking it; the old one stays until the new one is whole."""
+        """Save a label after checking it; the old one stays until the new one is whole.
+
+        Final labels that are saved anew are kept in `labels/history`.
+        """
         check_tag(label_tag)
+        image_id = self._plain_name(image_id)
         if image_id not in self._datastore.objects:
             raise unknown_name("image", image_id, self._datastore.objects)
+        is_final = label_tag == DefaultLabelTag.FINAL
+        if is_final:
+            self.uploads.check_label(_client(label_info), image_id)
         self.check_label(image_id, label_filename)
-        return super().save_label(image_id, label_filename, label_tag, label_info)
+        with self.whole:
+            if is_final:
+                self._keep_older(image_id, label_filename)
+            return super().save_label(image_id, label_filename, label_tag, label_info)
+
+    def _keep_older(self, image_id: str, new: str) -> None:
+        """Keep the final label of an image where another one takes its place."""
+        self._init_from_datastore_file()
+        old = Path(self.get_label_uri(image_id, DefaultLabelTag.FINAL))
+        if old.is_file() and not filecmp.cmp(old, new, shallow=False):
+            keep_older(old, Path(self._datastore.label_path("history")) / image_id)
+
+    def _plain_name(self, image_id: str) -> str:
+        """A name in the studies; Slicer names volumes after their files, suffix included."""
+        if image_id in self._datastore.objects:
+            return image_id
+        return image_id.removesuffix(known_suffix(image_id))
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Add an image that was sent to the server, after checking that it can be read.
@@ -127,9 +154,14 @@ class StudiesFolder(CheckedLabels, WholeWrites):
         An image of the studies is never replaced: the same one again changes nothing, another one
         under its name is refused.
         """
-        own, extension = self._to_id(os.path.basename(image_filename))
-        image_id = image_id or own
+        image_id = self._plain_name(image_id or self._to_id(os.path.basename(image_filename))[0])
         check_id("image", image_id)
+        with self.uploads.upload(_client(image_info), image_id):
+            return self._add_checked(image_id, image_filename, image_info)
+
+    def _add_checked(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Add a readable image where no other one has its name."""
+        extension = self._to_id(os.path.basename(image_filename))[1]
         if f"*{extension}" not in self._extensions:
             known = dict.fromkeys(e[1:].lower() for e in self._extensions)
             raise bad_request(
@@ -153,6 +185,11 @@ class StudiesFolder(CheckedLabels, WholeWrites):
                 _refuse_another(image_id, sent, target)
                 image_filename = str(target)
             return super().add_image(image_id, image_filename, image_info)
+
+
+def _client(info: dict[str, Any] | None) -> str:
+    """Who sent something; "" for the server itself."""
+    return str((info or {}).get("client_id") or "")
 
 
 def _content(file: str | Path) -> tuple[np.ndarray, dict[str, Any]]:

@@ -21,8 +21,9 @@ from .leased_strategy import LeasedStrategy
 from .model import ServedModel
 from .naming import choose_model, trained_model
 from .options import first_of
+from .retries import ImageTries
 
-__all__ = ["STRATEGIES", "AnyImage", "MostUncertain", "choose_model", "score_image"]
+__all__ = ["STRATEGIES", "AnyImage", "MostUncertain", "choose_model", "score_file"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class MostUncertain(Strategy):
         )
         self.served = served
         self.scores: dict[tuple[str, str, str], float] = {}
+        self._tries = ImageTries()
 
     def options(self) -> dict[str, Any]:
         """For the clients."""
@@ -68,22 +70,24 @@ class MostUncertain(Strategy):
     def prepare(self, request: Mapping[str, Any], datastore) -> None:
         """Score the unlabelled images, at least one, until the time is used up.
 
+        Images on which that fails rest meanwhile, see `ImageTries`.
+
         Raises:
             HTTPException: 400 when the model has no usable weights.
         """
         model = self._model(request)
         version = model.version()
-        start, any_scored = time.monotonic(), False
+        start, any_tried = time.monotonic(), False
         for image in _unlabelled(request, datastore):
             key = (model.bundle.name, version, image)
-            if key not in self.scores:
-                if any_scored and time.monotonic() - start > TIME_BUDGET_S:
-                    return
-                score = score_image(model, datastore.get_image_uri(image))
-                if score is None:
-                    continue
+            if key in self.scores or not self._tries.may_be_tried(key):
+                continue
+            if any_tried and time.monotonic() - start > TIME_BUDGET_S:
+                return
+            any_tried = True
+            score = self._tries.run(key, image, datastore, lambda path: score_file(model, path))
+            if score is not None:
                 self.scores[key] = score
-            any_scored = True
 
     def __call__(self, request: Mapping[str, Any], datastore) -> dict[str, Any] | None:
         """Name and score of the image among those scored; None when all are labelled."""
@@ -113,14 +117,10 @@ def _unlabelled(request: Mapping[str, Any], datastore) -> list[str]:
     return sorted(datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels")))
 
 
-def score_image(model: ServedModel, path: str) -> float | None:
-    """Uncertainty of the text-free mask of an image; None for one that cannot be read."""
-    try:
-        case, _ = model.case(path)
-        return max(model.uncertainty(case))
-    except (ValueError, OSError):
-        logger.warning("'%s' cannot be scored", path, exc_info=True)
-        return None
+def score_file(model: ServedModel, path: str) -> float:
+    """Uncertainty of the text-free mask of an image file."""
+    case, _ = model.case(path)
+    return max(model.uncertainty(case))
 
 
 _Factory = Callable[[Desk], Strategy]

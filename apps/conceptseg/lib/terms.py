@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from pydicom.sr.coding import Code
 
 from conceptseg.dicom_terms import codes_of
 from conceptseg.overlay import PALETTE
+
+# Label names of the model that answers the request; MONAI Label does not pass on which one does.
+answering: ContextVar[tuple[str, ...]] = ContextVar("answering", default=())
 
 
 def color_of(value: int) -> list[int]:
@@ -34,6 +38,11 @@ def label_info(keywords: Sequence[str]) -> list[dict[str, Any]]:
             }
         )
     return entries
+
+
+def own_names(keywords: Sequence[str]) -> list[dict[str, Any]]:
+    """Name and value of every label, as a client sends them with a label that it saves."""
+    return [{"name": name, "idx": value} for value, name in enumerate(keywords, start=1)]
 
 
 def _triplet(code: Code) -> dict[str, str]:

@@ -23,7 +23,7 @@ from conceptseg.atomic import atomic_path, write_text_atomic
 from conceptseg.training import CheckpointKeeper, set_epoch_length
 
 from .bundle import config_file, read_config
-from .model import ServedModel
+from .model import ServedModel, file_version
 from .options import read_flag
 from .preflight import check_cases, measured_concepts
 from .problems import bad_request
@@ -142,7 +142,7 @@ class TrainingTask(TrainTask):
         keeper = _keeper(parser)
         self._watch(parser.get_parsed_content("train#trainer"), keeper, stats, started)
         parser.get_parsed_content("run")
-        stats["published"] = self._publish(run_dir / "model.pt", keeper, before)
+        stats["published"] = self._publish(run_dir / "model.pt", keeper, before, stats)
         keeper.last_path.unlink(missing_ok=True)  # for resuming only
         stats["total_time"] = round(time.time() - started, 1)
         write_text_atomic(self.stats_file, json.dumps(stats))
@@ -212,8 +212,14 @@ class TrainingTask(TrainTask):
         trainer.add_event_handler(Events.STARTED, write)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, write)
 
-    def _publish(self, new: Path, keeper: CheckpointKeeper, before: float | None) -> bool:
-        """Serve the new weights when they are not worse; the old ones go to `history`."""
+    def _publish(
+        self, new: Path, keeper: CheckpointKeeper, before: float | None, stats: dict[str, Any]
+    ) -> bool:
+        """Serve the new weights when they are not worse; the old ones go to `history`.
+
+        Their version is in the statistics before they are served, so that nobody takes the numbers
+        of this run for those of other weights.
+        """
         after = keeper.state["best_metric"]
         if after is None or not new.is_file() or (before is not None and after < before):
             logger.info("the new weights (%s) are not served: before %s", after, before)
@@ -224,6 +230,8 @@ class TrainingTask(TrainTask):
                 shutil.copyfile(self.model.weights, temporary)
         with atomic_path(self.model.weights_dir / "model.pt") as temporary:
             shutil.copyfile(new, temporary)
+            stats["version"] = file_version(temporary)
+            write_text_atomic(self.stats_file, json.dumps(stats))
         logger.info("the new weights (validation Dice %.4f) are served", after)
         return True
 
