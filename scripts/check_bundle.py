@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from conceptseg.export.checksums import SUMS_FILE
 from conceptseg.export.zoo_checks import check_bundle
 
 MARKS = {True: "passed", False: "FAILED", None: "skipped"}
@@ -29,6 +30,8 @@ def main() -> int:
     verdict = "not accepted" if counts["FAILED"] else "ready for the zoo"
     verdict += f" as far as checked (not checked: {skipped})" if skipped else ""
     print(f"\n{args.bundle.name}: {verdict}; {', '.join(f'{n} {m}' for m, n in counts.items())}")
+    if not (args.bundle / SUMS_FILE).is_file():
+        print("It was not exported yet: python scripts/export_bundle.py BUNDLE OUT --zip")
     return 1 if counts["FAILED"] else 0
 
 

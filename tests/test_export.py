@@ -280,6 +280,17 @@ def test_the_verdict_says_what_was_not_checked(exported, repository, monkeypatch
     assert "ready for the zoo as far as checked (not checked: metadata schema)" in verdict
 
 
+def test_whoever_checks_a_bundle_as_it_is_made_is_told_to_export_it(
+    repository, monkeypatch, capsys
+):
+    script = str(repository / "scripts" / "check_bundle.py")
+    monkeypatch.setattr(sys, "argv", [script, str(repository / "bundles" / POLYP)])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(script, run_name="__main__")
+    assert ended.value.code == 1
+    assert "scripts/export_bundle.py BUNDLE OUT" in capsys.readouterr().out.splitlines()[-1]
+
+
 def test_a_network_that_breaks_its_promise_is_found(exported, tmp_path):
     folder = tmp_path / POLYP
     shutil.copytree(exported[POLYP], folder)
