@@ -19,7 +19,6 @@ _ABNORMAL_TYPES = {
 _POLYP_PLACES = frozenset(
     ["nasal", "gallbladder", "bladder", "gastric", "uterine", "endometrial", "vocal"]
 )
-_COMPOUNDS = {"gall bladder": "gallbladder"}
 
 
 def codes_of(name: str) -> tuple[Code, Code]:
@@ -29,17 +28,16 @@ def codes_of(name: str) -> tuple[Code, Code]:
     hippocampus; the segment's label keeps the full name. A polyp is one of the colon unless its name
     says another organ.
     """
-    text = " ".join(name.lower().split())
-    for said, term in _COMPOUNDS.items():
-        text = text.replace(said, term)
-    words = text.split()
+    words = name.lower().split()
     if words and words[-1] in _ABNORMAL_TYPES:
         elsewhere = words[-1] == "polyp" and not _POLYP_PLACES.isdisjoint(words)
         return _ABNORMAL, _ABNORMAL_TYPES["lesion" if elsewhere else words[-1]]
     for start in range(len(words)):
-        term = "".join(word.capitalize() for word in words[start:])
-        try:
-            return _TISSUE, getattr(codes.SCT, term)
-        except (AttributeError, RuntimeError):  # unknown, or several terms of that name
-            continue
+        ending = words[start:]
+        joined = "".join(ending).capitalize()  # "gall bladder"
+        for term in ("".join(word.capitalize() for word in ending), joined):
+            try:
+                return _TISSUE, getattr(codes.SCT, term)
+            except (AttributeError, RuntimeError):  # unknown, or several terms of that name
+                continue
     return _TISSUE, _TISSUE

@@ -9,6 +9,14 @@ POLYP = ["polyp"]
 HIPPOCAMPUS = ["anterior hippocampus", "posterior hippocampus"]
 
 
+def warnings_where_alone(text, keywords, kept):
+    """Check that a prompt asks for one keyword and says no more of it; its warnings."""
+    parsed = parse_prompt(text, keywords)
+    assert parsed.keywords == (kept,)
+    assert parsed.concepts == Concepts(keyword=kept)
+    return parsed.warnings
+
+
 @pytest.mark.parametrize("word", sorted(ABSENCES))
 def test_an_absent_keyword_has_number_zero(word):
     parsed = parse_prompt(f"{word} polyps", POLYP)
@@ -64,10 +72,8 @@ def test_a_negation_of_nothing_known_is_named():
     ],
 )
 def test_an_excluded_keyword_leaves_the_others(text):
-    parsed = parse_prompt(text, HIPPOCAMPUS)
-    assert parsed.keywords == ("anterior hippocampus",)
-    assert parsed.concepts == Concepts(keyword="anterior hippocampus")
-    assert "only 'anterior hippocampus'" in parsed.warnings[-1]
+    warnings = warnings_where_alone(text, HIPPOCAMPUS, "anterior hippocampus")
+    assert "only 'anterior hippocampus'" in warnings[-1]
 
 
 @pytest.mark.parametrize(
@@ -171,10 +177,8 @@ def test_a_list_is_absent_as_a_whole(text, keywords):
     ],
 )
 def test_what_is_asked_for_beside_a_negated_list_stays_alone(text):
-    parsed = parse_prompt(text, ORGANS)
-    assert parsed.keywords == ("kidney",)
-    assert parsed.concepts == Concepts(keyword="kidney")
-    assert "only 'kidney' is looked for." in parsed.warnings
+    warnings = warnings_where_alone(text, ORGANS, "kidney")
+    assert "only 'kidney' is looked for." in warnings
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .items import Item, Unread, is_thing, item_at, meaning, name_of
+from .items import Item, Unread, is_number, is_thing, item_at, meaning, name_of
 from .naming import Mention, describes
 from .wording import ARTICLES, FILLERS, INDEX_NOUNS, NUMBER_WORDS, PREPOSITIONS
 
@@ -33,7 +33,7 @@ def _is_number(item: Item | None) -> bool:
     """Whether an item may be an index."""
     if not isinstance(item, str) or item in _COUNTS_ONLY:
         return False
-    return item.isdecimal() or item in NUMBER_WORDS
+    return is_number(item)
 
 
 def _counts(items: Sequence[Item], noun: int, number: int) -> bool:

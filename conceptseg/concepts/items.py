@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .naming import Mention
-from .wording import GENERIC_NOUNS, SYNONYMS
+from .wording import GENERIC_NOUNS, NUMBER_WORDS, SYNONYMS
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ def is_thing(item: Item | None) -> bool:
     return isinstance(item, Mention) or item in GENERIC_NOUNS
 
 
-def name_of(thing: Item) -> str:
-    """Words of a mention, or of another item."""
-    return thing.text if isinstance(thing, Mention) else str(thing)
+def is_number(word: str) -> bool:
+    """Whether a word is a number, in digits or in letters."""
+    return word.isdecimal() or word in NUMBER_WORDS
+
+
+def name_of(item: Item) -> str:
+    """Words of an item."""
+    return item if isinstance(item, str) else item.text

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from .items import is_number, is_thing, name_of
 from .naming import Mention, describes
-from .orientation import DIMENSIONS
+from .orientation import PLACE_WORDS
 from .wording import (
     ABSENCES,
     ALL_WORDS,
     ARTICLES,
     EXCEPTIONS,
     FILLERS,
-    GENERIC_NOUNS,
     NEGATIONS,
-    NUMBER_WORDS,
     PLACE_NOUNS,
     PREPOSITIONS,
     STATE_WORDS,
@@ -25,7 +24,6 @@ _SINGLES = frozenset(["one", "single", "1"])  # "not one polyp" is no polyp
 _NO_EXCEPTIONS = NEGATIONS | {"only", "just"}  # after "but"
 _LINKS = frozenset(["or", "nor"])  # of a list that is negated as a whole
 _OVER_AND = EXCEPTIONS | {"without", "not"}  # negations whose list "and" may join as well
-_PLACES = frozenset([*DIMENSIONS, "center"])
 _WHAT_TO_FIND = "a prompt says what to find, not what to avoid."
 
 
@@ -95,7 +93,7 @@ def _is_exception(items: Sequence[str | Mention], index: int) -> bool:
     for i, item in reversed(list(enumerate(items[:index]))):
         if item in ALL_WORDS:
             return NEGATIONS.isdisjoint(items[:i])  # "no polyp at all, but an ulcer"
-        passed = isinstance(item, Mention) or item in FILLERS or item in GENERIC_NOUNS
+        passed = is_thing(item) or item in FILLERS
         if not passed and not (begins and _may_describe(item)):
             return False
     return False
@@ -124,9 +122,9 @@ def _take_list(items: Sequence[str | Mention], start: int, end: int, found: Nega
     index = end
     while True:
         first = _pass(items, index, ARTICLES | links)
-        linked = of_all or not links.isdisjoint(w for w in items[index:first])
+        linked = of_all or not links.isdisjoint(items[index:first])
         after = _end_of_description(items, first)
-        if after == len(items) or not _is_thing(items[after]):
+        if after == len(items) or not is_thing(items[after]):
             return end
         index = after + 1
         waiting.append(first)
@@ -150,7 +148,7 @@ def _take_thing(
     word = items[start]
     thing_at = _end_of_description(items, first)
     thing = items[thing_at] if thing_at < len(items) else None
-    if not _is_thing(thing):
+    if not is_thing(thing):
         return None
     end = thing_at + 1 if word in ABSENCES else _end_of_place(items, thing_at + 1)
     words = [*items[first:thing_at], *filter(_may_describe, items[thing_at + 1 : end])]
@@ -160,7 +158,7 @@ def _take_thing(
         _file_thing(word, thing, found)
         if not plain:
             found.warnings.append(f"{said} is read without {_quote(words)}.")
-    elif isinstance(thing, Mention) and not any(map(_is_count, words)):
+    elif isinstance(thing, Mention) and not any(map(is_number, words)):
         found.described.append(Described(thing, _quote(words), said))
     else:
         return None
@@ -192,24 +190,14 @@ def _end_of_description(items: Sequence[str | Mention], first: int) -> int:
     return end
 
 
-def _is_thing(item: str | Mention | None) -> bool:
-    """Whether an item names objects."""
-    return isinstance(item, Mention) or item in GENERIC_NOUNS
-
-
-def _is_count(word: str) -> bool:
-    """Whether a word that describes says how many."""
-    return word in NUMBER_WORDS or word.isdecimal()
-
-
 def _end_of_place(items: Sequence[str | Mention], start: int) -> int:
     """Index after "in the lower left part" at `start`; `start` if no place is said there."""
     first = _pass(items, start, PREPOSITIONS | ARTICLES | STATE_WORDS)
     end = first
     while end < len(items) and (_may_describe(items[end]) or items[end] in PLACE_NOUNS):
         end += 1
-    linked = not PREPOSITIONS.isdisjoint(w for w in items[start:first])
-    return end if linked and any(item in _PLACES for item in items[first:end]) else start
+    linked = not PREPOSITIONS.isdisjoint(items[start:first])
+    return end if linked and any(item in PLACE_WORDS for item in items[first:end]) else start
 
 
 def _may_describe(item: str | Mention, inside: bool = False) -> bool:
@@ -219,7 +207,7 @@ def _may_describe(item: str | Mention, inside: bool = False) -> bool:
 
 def _quote(items: Sequence[str | Mention]) -> str:
     """The items as a quoted piece of prompt."""
-    return repr(" ".join(item.text if isinstance(item, Mention) else item for item in items))
+    return repr(" ".join(map(name_of, items)))
 
 
 def apply_negations(

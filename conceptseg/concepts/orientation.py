@@ -23,6 +23,7 @@ DIMENSIONS = {
     "anterior": 1, "posterior": 1,
     "left": 2, "right": 2,
 }  # fmt: skip
+PLACE_WORDS = frozenset([*DIMENSIONS, CENTER])
 _TIE = 1e-9  # a position on a border of the grid belongs to the middle, so that flips agree
 
 

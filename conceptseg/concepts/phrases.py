@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from .indices import described_by, mark_indices
 from .items import Item, Unread, is_thing, item_at, meaning, name_of
 from .naming import Mention, describes, directions_of
-from .orientation import DIMENSIONS
+from .orientation import PLACE_WORDS
 from .schema import ATTRIBUTES
 from .wording import (
     ARTICLES,
@@ -24,7 +24,6 @@ from .wording import (
     SIGNAL_NOUNS,
 )
 
-_PLACES = frozenset([*DIMENSIONS, "center"])
 _LOOKS = frozenset([*ATTRIBUTES["color"], *ATTRIBUTES["intensity"]])
 _HAVING = frozenset(["with", "having", "has", "have"])
 _WITHIN = frozenset(["in", "at", "on"])
@@ -128,7 +127,7 @@ def _take_relations(found: Phrases) -> None:
 
 def _is_place(item: Item | None) -> bool:
     """Whether an item is a direction or "center"."""
-    return isinstance(item, str) and (meaning(item) in _PLACES or item == "mid")
+    return isinstance(item, str) and (meaning(item) in PLACE_WORDS or item == "mid")
 
 
 def _take_object_parts(found: Phrases) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .items import Unread
+from .items import Unread, is_thing
 from .naming import LIST_WORDS, Mention, describes, index_inside
 from .orientation import DIMENSIONS, join_directions
 from .schema import ATTRIBUTES, LOCATIONS
@@ -119,8 +119,8 @@ class Reader:
         """The side in a location that is said right before objects, and the keywords of these."""
         for word in (location or "").split():
             if things := self.sides.get(word):
-                named = [t.keywords if isinstance(t, Mention) else () for t in things]
-                return word, tuple(dict.fromkeys(k for names in named for k in names))
+                named = [k for t in things if isinstance(t, Mention) for k in t.keywords]
+                return word, tuple(dict.fromkeys(named))
         return None, ()
 
     def _location(self) -> str | None:
@@ -154,7 +154,7 @@ def _things_sided(before: Sequence, after: Sequence) -> list[str | Mention]:
     """
     things: list[str | Mention] = []
     for item in after:
-        if isinstance(item, Mention) or item in GENERIC_NOUNS:
+        if is_thing(item):
             things.append(item)
             if not getattr(item, "shares_noun", False):
                 inside = index_inside(before)
@@ -166,7 +166,7 @@ def _things_sided(before: Sequence, after: Sequence) -> list[str | Mention]:
 
 def _is_pronoun(before: str | Mention | None, following: str | Mention | None) -> bool:
     """Whether "one" between these stands for a thing ("the left one"), not for a number."""
-    if isinstance(following, Mention) or following in GENERIC_NOUNS:
+    if is_thing(following):
         return False
     counts = isinstance(following, str) and describes(following)
     refers = isinstance(before, str) and (before in _PRONOUN_STARTS or describes(before))
