@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from conceptseg.atomic import atomic_path
+from conceptseg.image_formats import known_suffix
 
 KEPT = 5
 
@@ -17,8 +18,7 @@ def keep_older(file: Path, folder: Path) -> None:
         file: its copy is named after the time at which it was written, in nanoseconds.
         folder: made when missing.
     """
-    suffix = ".nii.gz" if file.name.lower().endswith(".nii.gz") else file.suffix
-    with atomic_path(folder / f"{file.stat().st_mtime_ns}{suffix}") as temporary:
+    with atomic_path(folder / f"{file.stat().st_mtime_ns}{known_suffix(file)}") as temporary:
         shutil.copy2(file, temporary)
     for old in sorted(folder.glob("[0-9]*"), key=lambda path: path.name)[:-KEPT]:
         old.unlink(missing_ok=True)

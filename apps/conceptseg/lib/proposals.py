@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from conceptseg.atomic import atomic_path
+from conceptseg.image_formats import known_suffix
 from conceptseg.image_io import ConceptImageReader
 
 from .bundle import Bundle
@@ -55,7 +56,7 @@ class Proposals:
             OSError: the file cannot be copied.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        copy = self.folder / f".{uuid.uuid4().hex}{''.join(Path(file).suffixes)}"
+        copy = self.folder / f".{uuid.uuid4().hex}{known_suffix(file)}"
         shutil.copyfile(file, copy)
         with self._lock:
             self._pending[image] = self._worker.submit(
