@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from .backbones import BackboneOutput, ImageBackbone
 from .concepts import ATTRIBUTES
 from .distillation import SelfAddingNoise, StudentHead
+from .outline import OutlineChoice, fill_in_outline
 from .prompts import ConceptTokenMapper, TextEncoder
 from .readout import ConceptReadout
 from .slices import segment_by_slices
@@ -59,6 +60,8 @@ class ConceptSegNet(nn.Module):
         concept_tokens: concept tokens mapped from the ROI image into the teacher's prompt; 0: none.
         presence: predict for each label whether it is present and empty the mask where it is not.
         presence_threshold: probability below which it is not; higher: fewer false alarms, more missed.
+        choose_outline: learn in training, image by image, where a mask ends (`OutlineChoice`); False: at a
+            probability of 0.5 everywhere.
 
     Example::
 
@@ -81,6 +84,7 @@ class ConceptSegNet(nn.Module):
         concept_tokens: int = 1,
         presence: bool = True,
         presence_threshold: float = 0.5,
+        choose_outline: bool = False,
     ) -> None:
         super().__init__()
         if not 0 <= presence_threshold <= 1:
@@ -116,6 +120,8 @@ class ConceptSegNet(nn.Module):
         # kept here, so that text-free inference needs no text encoder
         self.descriptors = dict(text_encoder.descriptors)
         self.readout = ConceptReadout(embed_dim, {**ATTRIBUTES, **self.descriptors})
+        self.outline = OutlineChoice() if choose_outline else None
+        self.register_load_state_dict_pre_hook(fill_in_outline)
 
     @property
     def slice_context(self) -> int:
@@ -176,16 +182,18 @@ class ConceptSegNet(nn.Module):
             condition: (B, K, E), what `condition` gives.
 
         Returns:
-            Mask logits (B, K, H, W) and presence logits (B, K), or None without a presence head.
+            Mask logits (B, K, H, W), moved to the chosen outlines, and presence logits (B, K), or None
+            without a presence head.
         """
-        return self._decode(encoding, condition, self.decoder)[:2]
+        logits, presence, _ = self._decode(encoding, condition, self.decoder)
+        return logits if self.outline is None else self.outline(logits), presence
 
     def decode_levels(
         self, encoding: ImageEncoding, condition: Tensor
     ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
         """Decode as `decode` does, with masks (B, K, h, w) of coarser levels, finer ones first.
 
-        Only decoders with deep supervision have any.
+        Only decoders with deep supervision have any. For training: no outline is chosen.
         """
         deep = getattr(self.decoder, "side_heads", None)
         return self._decode(
@@ -268,6 +276,9 @@ class ConceptSegNet(nn.Module):
         logits, presence, sides = self.decode_levels(encoding, condition)
         self.readout.observe(targets["attributes"])
         map_logits = self.decoder.map_logits(condition.flatten(0, 1))
+        if self.outline is not None and self.training:
+            count = len(self.keywords)  # text-free masks come first
+            self.outline.learn(logits[:, :count], mask[:, :count])
         return {
             "logits": logits,
             "mask": mask,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .backbones import BackboneOutput
 from .decoder import foreground_logit
 from .network import ImageEncoding, with_background
+from .outline import OutlineChoice, fill_in_outline
 from .slices import pad_to_multiple
 
 
@@ -35,6 +36,7 @@ class PlainSegNet(nn.Module):
             their centre, as `ConceptInferer` does, and the logits cropped.
         foreground: share of an image's pixels that objects are expected to cover, which training starts
             from, as for `PyramidDecoder`.
+        choose_outline: as for `ConceptSegNet`.
     """
 
     def __init__(
@@ -44,8 +46,11 @@ class PlainSegNet(nn.Module):
         in_channels: int,
         divisor: int = 16,
         foreground: float = 0.5,
+        choose_outline: bool = False,
     ) -> None:
         super().__init__()
+        self.outline = OutlineChoice() if choose_outline else None
+        self.register_load_state_dict_pre_hook(fill_in_outline)
         self.start = foreground_logit(foreground)
         self.keywords = tuple(keywords)
         self.network = network
@@ -56,7 +61,7 @@ class PlainSegNet(nn.Module):
     def encode_image(self, image: Tensor) -> ImageEncoding:
         """The whole forward pass; there is nothing to decode afterwards."""
         student = torch.zeros(image.shape[0], len(self.keywords), 1, device=image.device)
-        return ImageEncoding(BackboneOutput(student[:, 0], [self._logits(image)]), student)
+        return ImageEncoding(BackboneOutput(student[:, 0], [self._outlined(image)]), student)
 
     def condition(self, encoding: ImageEncoding, *_: Tensor) -> Tensor:
         """Nothing."""
@@ -81,8 +86,16 @@ class PlainSegNet(nn.Module):
     def forward(self, image: Tensor, targets: dict | None = None) -> Tensor | dict:
         """Logits with background (B, K + 1, H, W), or with targets the dictionary the loss takes."""
         if targets is None:
-            return with_background(self._logits(image))
-        return {"logits": self._logits(image), "presence": None, "map": None}
+            return with_background(self._outlined(image))
+        logits = self._logits(image)
+        if self.outline is not None and self.training:
+            self.outline.learn(logits, targets["mask"])
+        return {"logits": logits, "presence": None, "map": None}
+
+    def _outlined(self, image: Tensor) -> Tensor:
+        """Mask logits (B, K, H, W), moved to the chosen outlines."""
+        logits = self._logits(image)
+        return logits if self.outline is None else self.outline(logits)
 
     def _logits(self, image: Tensor) -> Tensor:
         """Mask logits (B, K, H, W), around the expected share where the network says nothing."""

@@ -22,8 +22,9 @@ SIZE = 32
 def network():
     """Two labels in grey slices with neighbours."""
     torch.manual_seed(3)
-    net = small_network(("front", "back"), in_channels=3).eval()
+    net = small_network(("front", "back"), in_channels=3, choose_outline=True).eval()
     net.presence_threshold = 0.0
+    net.outline.weight.copy_(torch.tensor([-0.04, 0.22, -0.23, 0.37]))  # as after a training
     return net
 
 
@@ -42,6 +43,17 @@ def test_logits_presence_and_student_agree_for_any_batch(network, model, batch):
     found = open_session(model).run(["presence", "student"], {"image": image.numpy()})
     np.testing.assert_allclose(found[0], presence.detach(), atol=1e-4)
     np.testing.assert_allclose(found[1], encoding.student.detach(), atol=1e-4)
+
+
+def test_the_model_chooses_the_outlines_too(network, model):
+    image = torch.randn(5, 3, SIZE, SIZE)
+    encoding = network.encode_image(image)
+    outline, network.outline = network.outline, None
+    plain, _ = network.decode(encoding, network.condition(encoding))
+    network.outline = outline
+    (found,) = open_session(model).run(["logits"], {"image": image.numpy()})
+    np.testing.assert_allclose(found, outline(plain).detach(), atol=1e-4)
+    assert np.abs(found - plain.detach().numpy()).max() > 0.9
 
 
 @pytest.mark.parametrize("shape", [(1, 20, 30, 6), (3, 32, 25)])
@@ -98,6 +110,14 @@ def test_models_made_before_keywords_had_a_checksum_stay_those_of_the_same_weigh
     assert weights_digest(network) != digest
     network.text_encoder.keywords_checksum -= 1
     network.text_encoder.vocabulary_checksum -= 1
+
+
+def test_an_outline_that_is_not_trained_leaves_the_weights_the_same():
+    plain, choosing = small_network(), small_network(choose_outline=True)
+    choosing.load_state_dict(plain.state_dict())
+    assert weights_digest(choosing) == weights_digest(plain)
+    choosing.outline.weight += 1
+    assert weights_digest(choosing) != weights_digest(plain)
 
 
 def test_missing_models_and_hardware_are_said(model, tmp_path):
