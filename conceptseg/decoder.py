@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .blocks import convolution_block
+from .state import fit_part
 
 
 def foreground_logit(share: float) -> float:
@@ -208,10 +209,6 @@ def _fill_in_later_parts(decoder: PyramidDecoder, state: dict, prefix: str, *_) 
     if join != decoder.join and any(k.startswith(f"{prefix}blocks.") for k in state):
         decoder._make_joins(join)
         decoder.train(decoder.training).to(decoder.head.weight.device)
-    own = {f"{prefix}side_heads.{k}": v for k, v in decoder.side_heads.state_dict().items()}
-    for name in [k for k in state if k.startswith(f"{prefix}side_heads.") and k not in own]:
-        del state[name]
+    fit_part(state, f"{prefix}side_heads.", decoder.side_heads.state_dict())
     if decoder.map_gain is not None:
-        own[f"{prefix}map_gain"] = torch.zeros_like(decoder.map_gain)
-    for name, value in own.items():
-        state.setdefault(name, value)
+        state.setdefault(f"{prefix}map_gain", torch.zeros_like(decoder.map_gain))

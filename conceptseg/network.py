@@ -276,7 +276,7 @@ class ConceptSegNet(nn.Module):
         logits, presence, sides = self.decode_levels(encoding, condition)
         self.readout.observe(targets["attributes"])
         map_logits = self.decoder.map_logits(condition.flatten(0, 1))
-        if self.outline is not None and self.training:
+        if self.outline is not None:
             count = len(self.keywords)  # text-free masks come first
             self.outline.learn(logits[:, :count], mask[:, :count])
         return {

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import torch
+from monai.metrics import compute_dice
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .state import fit_part
 
 OFFSETS = (0.0, -1.0, 1.0)  # of the logits: thresholds at probabilities of 0.5, 0.73 and 0.27
 _LOOKS = 4
@@ -51,13 +54,14 @@ class OutlineChoice(nn.Module):
 
     @torch.no_grad()
     def learn(self, logits: Tensor, mask: Tensor) -> None:
-        """Take in one training step: logits (B, K, H, W) and the masks that they should have been."""
+        """Take in one step: logits (B, K, H, W) and the masks that they should have been; in training only."""
         present = mask.amax(dim=(2, 3)) > 0
-        if not present.any():
+        if not self.training or not present.any():
             return
         moved = self._moved(logits)[present]  # (n, 3, H, W)
         looks = self._looks(moved).flatten(0, 1)
-        dice = _dice(moved > 0, mask[present].unsqueeze(1) > 0).flatten()
+        wanted = mask[present].unsqueeze(1).expand_as(moved)
+        dice = compute_dice((moved > 0).float(), wanted.float()).flatten()
         self.steps += 1
         newest = max(1 / self.memory, 1 / int(self.steps))
         # products and means, because autocast would multiply matrices in half precision
@@ -82,18 +86,7 @@ class OutlineChoice(nn.Module):
         return torch.stack([(area + 1e-4).log(), inside, unsure, torch.ones_like(area)], dim=-1)
 
 
-def _dice(pred: Tensor, mask: Tensor) -> Tensor:
-    """Dice of boolean masks (..., H, W), of which `mask` is not empty."""
-    both, total = (pred & mask).sum(dim=(-2, -1)), pred.sum(dim=(-2, -1)) + mask.sum(dim=(-2, -1))
-    return 2 * both / total
-
-
 def fill_in_outline(network: nn.Module, state: dict, prefix: str, *_) -> None:
     """Let weights load with and without an outline choice; with those of before, nothing is moved."""
-    own = {}
-    if network.outline is not None:
-        own = {f"{prefix}outline.{k}": v for k, v in network.outline.state_dict().items()}
-    for name in [k for k in state if k.startswith(f"{prefix}outline.") and k not in own]:
-        del state[name]
-    for name, value in own.items():
-        state.setdefault(name, torch.zeros_like(value))
+    own = {} if network.outline is None else network.outline.state_dict()
+    fit_part(state, f"{prefix}outline.", {k: torch.zeros_like(v) for k, v in own.items()})

@@ -88,7 +88,7 @@ class PlainSegNet(nn.Module):
         if targets is None:
             return with_background(self._outlined(image))
         logits = self._logits(image)
-        if self.outline is not None and self.training:
+        if self.outline is not None:
             self.outline.learn(logits, targets["mask"])
         return {"logits": logits, "presence": None, "map": None}
 

@@ -1,7 +1,8 @@
-"""Files of weights."""
+"""Files of weights, and weights of networks with parts that others lack."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,3 +17,17 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     """
     saved = torch.load(path, map_location="cpu", weights_only=True)
     return dict(saved.get("model", saved))
+
+
+def fit_part(state: dict[str, Tensor], prefix: str, own: Mapping[str, Tensor]) -> None:
+    """Let `state` hold of one part of a network what the network has of it, in place.
+
+    Args:
+        state: weights that are about to be loaded.
+        prefix: of the part's names in `state`, with its dot.
+        own: what the network has of the part, without the prefix; stands in for what `state` lacks.
+    """
+    for name in [k for k in state if k.startswith(prefix) and k.removeprefix(prefix) not in own]:
+        del state[name]
+    for name, value in own.items():
+        state.setdefault(f"{prefix}{name}", value)
