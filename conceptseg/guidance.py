@@ -14,10 +14,9 @@ from .concepts import Concepts, ParsedPrompt, concepts_to_sentence, parse_prompt
 from .concepts.descriptors import Descriptors, take_descriptors
 from .concepts.orientation import third
 from .concepts.places import photo_to_level, read_own_side, side_to_place
+from .placing import SPECK, keep_at
 
-_PHOTO_WORDS = {"top", "bottom", "left", "right", "center"}
 _DOUBTFUL = 0.8  # presence under a prompt below it is remarked on; training names few wrong places
-_SPECK = 0.1  # of the largest part: smaller ones do not decide where the object lies
 
 
 @dataclass(frozen=True)
@@ -137,8 +136,8 @@ def restrict_to_prompt(
 ) -> Tensor:
     """Remove what the prompt excludes by name: labels not asked for, the other side, levels or places.
 
-    A connected part of a mask belongs to the side, level or place in which its centre lies. Where no
-    part lies in the place of an image, parts in the cells beside it stay.
+    A connected part of a mask belongs to the side or level in which its centre lies; for places of an image
+    see `placing.keep_at`, which also draws what is likeliest in a place where the mask is empty.
 
     Args:
         probabilities: (K, *spatial).
@@ -157,7 +156,7 @@ def restrict_to_prompt(
             kept = _parts_to_keep(result[i], plan, _side_of(keyword, plan), directions)
             result[i] *= torch.as_tensor(kept).to(result)
         elif plan.place is not None and result[i].ndim == 2:
-            result[i] *= torch.as_tensor(_parts_at(plan.place, result[i])).to(result)
+            result[i] = keep_at(plan.place, result[i])
     return result
 
 
@@ -177,10 +176,11 @@ def remarks_on_fit(
         everywhere: (K, *spatial) probabilities under the prompt.
         kept: what `restrict_to_prompt` left of them.
     """
-    before, after = ((p.flatten(1) > 0.5).any(dim=1).tolist() for p in (everywhere, kept))
+    before, after = (p.flatten(1) > 0.5 for p in (everywhere, kept))
+    marks = (before.any(dim=1), after.any(dim=1), (after & ~before).any(dim=1))
     doubtful, misplaced = [], []
-    rows = zip(plan.keywords, presence.tolist(), before, after, strict=True)
-    for keyword, found, was, stayed in rows:
+    rows = zip(plan.keywords, presence.tolist(), *(m.tolist() for m in marks), strict=True)
+    for keyword, found, was, stayed, raised in rows:
         if keyword not in plan.asked:
             continue
         if found < _DOUBTFUL:
@@ -189,6 +189,9 @@ def remarks_on_fit(
         if was and not stayed:
             said = f"{keyword!r} is found, but not {_where(keyword, plan)}"
             misplaced.append(f"the prompt may not fit this image: {said}.")
+        if raised:
+            said = f"hardly any {keyword!r} is found in the {plan.place}"
+            misplaced.append(f"{said}; what is likeliest there is drawn, check it.")
     return (*doubtful, *misplaced)
 
 
@@ -216,23 +219,10 @@ def _connected(probability: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return parts, (np.reshape(centres, (count, parts.ndim)) + 0.5) / parts.shape
 
 
-def _parts_at(place: str, probability: Tensor) -> np.ndarray:
-    """Boolean (W, H): the connected parts of an image's mask in `place`, else those beside it."""
-    words = set(place.split())
-    if not words <= _PHOTO_WORDS:
-        return np.ones(tuple(probability.shape), dtype=bool)
-    asked = [("right" in words) - ("left" in words), ("bottom" in words) - ("top" in words)]
-    parts, centres = _connected(probability)
-    away = np.zeros(len(centres) + 1, dtype=int)  # in cells; 0 for the background, which stays
-    for number, centre in enumerate(centres, start=1):
-        away[number] = np.abs(np.subtract([third(x) for x in centre], asked)).max()
-    return (away <= (0 if _hold_an_object(parts, away == 0) else 1))[parts]
-
-
 def _hold_an_object(parts: np.ndarray, chosen: np.ndarray) -> bool:
     """Whether the chosen parts (N + 1,), background first, hold more than specks."""
     sizes = np.bincount(parts.ravel(), minlength=len(chosen))[1:]
-    return bool(sizes[chosen[1:]].max(initial=0) >= _SPECK * sizes.max(initial=1))
+    return bool(sizes[chosen[1:]].max(initial=0) >= SPECK * sizes.max(initial=1))
 
 
 def _parts_to_keep(

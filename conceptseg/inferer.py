@@ -25,6 +25,7 @@ from .slices import RAS_DIRECTIONS, pad_to_multiple, slices_to_volume, volume_to
 
 CONDITIONS = ("text_free", "none")
 BATCH_PIXELS = 2**18  # of a batch of slices at most: feature maps of larger ones take gigabytes
+RULED_OUT = 0.1  # presence under a place below it: the network is sure that nothing is there
 LONG = 10  # batches of slices after which a bar is shown
 
 
@@ -94,6 +95,21 @@ class Prediction:
         }
 
 
+def _free_where_doubted(
+    presence: Tensor, encoding: ImageEncoding, network: ConceptSegNet
+) -> Tensor:
+    """Presence logits (B, K) by which masks under a place are emptied.
+
+    Where the place makes an object improbable, but is not ruled out, the student alone says whether there is one:
+    then the person knows better where.
+    """
+    doubted = network.absent(presence) & (presence.sigmoid() > RULED_OUT)
+    if not doubted.any():
+        return presence
+    _, free = network.decode(encoding, network.condition(encoding))
+    return torch.where(doubted, free, presence)
+
+
 class ConceptInferer(Inferer):
     """Text-free by default; follows a concept prompt when there is one.
 
@@ -106,8 +122,9 @@ class ConceptInferer(Inferer):
         slice_context: neighbouring slices on each side, as trained.
         batch_size: slices encoded at a time, fewer where they are large.
         minimum_size: images are padded at least to this many pixels per axis, as trained.
-        keep_to_place: in an image, a prompt that names a place keeps the parts of the mask that lie there,
-            or beside it if none does; False leaves places to the network alone.
+        keep_to_place: in an image, a prompt that names a place keeps the parts of the mask that lie there, and
+            has the likeliest region there drawn if none does, unless the network is sure that nothing is there or
+            text-free finds no such object at all; False leaves places to the network alone.
         progress: show a bar with the time left while a large volume is segmented.
         mirror_axes: spatial axes along which an image may be mirrored, as in training; the masks of the
             mirrored images tell how sure one is (`uncertainty`). The first axis runs from side to side.
@@ -232,7 +249,9 @@ class ConceptInferer(Inferer):
         for i, (axis, batches, inner) in enumerate(encoded.stacks):
             if teachers is not None:
                 teacher = teachers[i]
-            probabilities, presence, student = self._decode_stack(batches, network, teacher)
+            probabilities, presence, student = self._decode_stack(
+                batches, network, teacher, plan.place is not None
+            )
             stack = probabilities[inner]
             stack = stack[0] if axis is None else slices_to_volume(stack, axis)
             total = total + stack / len(encoded.stacks)
@@ -263,11 +282,16 @@ class ConceptInferer(Inferer):
         return network.encode_prompts(sentences)[None]
 
     def _decode_stack(
-        self, batches: Iterable[ImageEncoding], network: ConceptSegNet, teacher: Tensor | None
+        self,
+        batches: Iterable[ImageEncoding],
+        network: ConceptSegNet,
+        teacher: Tensor | None,
+        placed: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Probabilities (N, K, H, W), presence (N, K) in [0, 1] and students (N, K, E) of all slices.
 
-        `teacher` is (N, K, E), or (1, K, E) for all slices.
+        `teacher` is (N, K, E), or (1, K, E) for all slices. `placed`: it names a place, see
+        `_free_where_doubted`.
         """
         parts = []
         start = 0
@@ -282,7 +306,10 @@ class ConceptInferer(Inferer):
                 share = torch.full((count,), self.prompt_strength).to(teacher)
                 condition = network.condition(encoding, one.expand_as(encoding.student), share)
             logits, presence = network.decode(encoding, condition)
-            probabilities = network.gate(logits, presence).sigmoid()
+            there = presence
+            if placed and presence is not None:
+                there = _free_where_doubted(presence, encoding, network)
+            probabilities = network.gate(logits, there).sigmoid()
             presence = logits.amax(dim=(2, 3)) if presence is None else presence
             parts.append((probabilities, presence.sigmoid(), encoding.student))
             start += count

@@ -233,8 +233,11 @@ class ConceptSegNet(nn.Module):
         """Empty the masks (B, K, H, W) of labels whose presence (B, K) is below the threshold."""
         if presence is None:
             return logits
-        absent = presence.sigmoid() < self.presence_threshold
-        return logits.masked_fill(absent[:, :, None, None], ABSENT_LOGIT)
+        return logits.masked_fill(self.absent(presence)[:, :, None, None], ABSENT_LOGIT)
+
+    def absent(self, presence: Tensor) -> Tensor:
+        """Whether labels are absent, bool of the shape of their presence logits."""
+        return presence.sigmoid() < self.presence_threshold
 
     def segment(self, image: Tensor) -> Tensor:
         """Text-free logits (B, K + 1, H, W) of `image` (B, C, H, W), background first."""

@@ -48,9 +48,18 @@ class OutlineChoice(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         """Logits (B, K, H, W), those of each mask moved by one of the offsets."""
-        expected = (self._looks(self._moved(logits)) * self.weight).sum(dim=-1)
-        best = self.offsets[expected.argmax(dim=-1)]  # the first one, 0, where all are equal
+        best = self.offsets[
+            self._expected(self._moved(logits)).argmax(dim=-1)
+        ]  # 0 where all are equal
         return logits + best[:, :, None, None].to(logits.dtype)
+
+    def expected_dice(self, logits: Tensor) -> Tensor | None:
+        """Expected Dice (...) in [0, 1] of the masks of logits (..., H, W); None before training."""
+        return self._expected(logits.float()).clamp(0, 1) if self.weight.any() else None
+
+    def _expected(self, logits: Tensor) -> Tensor:
+        """The linear function of each mask (..., H, W) of logits."""
+        return (self._looks(logits) * self.weight).sum(dim=-1)
 
     @torch.no_grad()
     def learn(self, logits: Tensor, mask: Tensor) -> None:

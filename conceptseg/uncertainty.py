@@ -27,13 +27,14 @@ def size_normalised_entropy(prediction: Prediction) -> Tensor:
 def uncertainty(
     image: Tensor, prediction: Prediction, network: ConceptSegNet, inferer: ConceptInferer
 ) -> list[float]:
-    """Uncertainty of the text-free mask of each label: 0 (sure) to 2.
+    """Uncertainty of the text-free mask of each label: 0 (sure) to 3.
 
     One minus the mean Dice of the mask and of other opinions, plus the entropy of the presence in bits. The
     other opinions are the masks of the mirrored images (`ConceptInferer.mirror_axes`), mirrored back; where
     there are none, or a keyword names a side, which mirroring would exchange, it is the mask without any
     condition. A network is as sure of its errors as of the rest, so entropy alone does not find them;
-    but it seldom makes the same error twice.
+    but it seldom makes the same error twice. In images, a network that has learned how good its masks are
+    (`OutlineChoice`) adds one minus the Dice that it expects.
 
     Args:
         image: (C, *spatial) on the network's grid.
@@ -46,7 +47,20 @@ def uncertainty(
     others = (others > 0.5).flatten(2)  # (opinions, K, voxels)
     both, total = (mask & others).sum(dim=2), mask.sum(dim=1) + others.sum(dim=2)
     dice = torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0).mean(dim=0)
-    return (1 - dice + _binary_entropy(prediction.presence.float())).tolist()
+    unsure = 1 - dice + _binary_entropy(prediction.presence.float())
+    return (unsure + _expected_error(prediction.probabilities, network)).tolist()
+
+
+def _expected_error(probabilities: Tensor, network: ConceptSegNet) -> Tensor:
+    """One minus the expected Dice (K,) of masks (K, W, H); 0 for empty ones, and where nobody knows."""
+    expected = None
+    outline = getattr(network, "outline", None)
+    if outline is not None and probabilities.ndim == 3:
+        expected = outline.expected_dice(probabilities.logit(eps=1e-6))
+    if expected is None:
+        return probabilities.new_zeros(len(probabilities))
+    drawn = (probabilities > 0.5).flatten(1).any(dim=1)
+    return torch.where(drawn, 1 - expected, 0)
 
 
 def other_opinions(image: Tensor, network: ConceptSegNet, inferer: ConceptInferer) -> list[Tensor]:

@@ -22,6 +22,7 @@ from conceptseg.calibration import error_detection_area
 from conceptseg.engines import prepare_concept_batch
 from conceptseg.inferer import ConceptInferer, Prediction
 from conceptseg.losses import ConceptSegLoss
+from conceptseg.outline import OutlineChoice
 from conceptseg.uncertainty import uncertainty
 
 
@@ -228,3 +229,23 @@ def test_times_are_relative_to_the_reference():
     assert found["ratio"]["slow"] > 2
     assert found["parameters"] == {"unet": 0, "slow": 0}
     assert np.isfinite(found["milliseconds"]["slow"])
+
+
+def test_the_dice_that_an_outline_choice_expects_adds_to_the_uncertainty_of_drawn_images():
+    image, left, _ = _halves()
+    outline = OutlineChoice()
+    network = SimpleNamespace(keywords=("a", "b"), outline=outline)
+    both = torch.cat([left, 0 * left])  # the second label is not drawn
+    free = Prediction(both, torch.ones(2), [], ())
+    looks = _Looks(image, both, torch.flip(both, [1]))
+    nothing = [pytest.approx(0, abs=1e-3)] * 2
+    assert uncertainty(image, free, network, looks) == nothing  # not trained
+    outline.weight[-1] = 0.7
+    assert uncertainty(image, free, network, looks) == [pytest.approx(0.3, abs=1e-3), nothing[1]]
+    outline.weight[-1] = 1.4  # a linear function knows no bounds
+    assert uncertainty(image, free, network, looks) == nothing
+    outline.weight[-1] = 0.7
+    volumes = both.unsqueeze(-1)
+    free = Prediction(volumes, torch.ones(2), [], ())
+    looks = _Looks(image.unsqueeze(-1), volumes, torch.flip(volumes, [1]))
+    assert uncertainty(image.unsqueeze(-1), free, network, looks) == nothing

@@ -258,6 +258,43 @@ def test_a_mask_elsewhere_than_asked_is_emptied_with_a_remark(net):
     assert "'polyp' is found, but not in or beside the top right" in wrong.warnings[0]
 
 
+def doubting(net, guided, free):
+    """Decode a doubtful region in the upper right; presence logits under a prompt and text-free."""
+    logits = torch.full((1, 1, 64, 64), -9.0)
+    logits[..., 4:9, 50:60] = 9.0  # lower left
+    logits[..., 50:56, 4:10] = -2.0  # upper right
+
+    def decode(encoding, condition):
+        own = torch.equal(condition, encoding.student)
+        return logits, torch.tensor([[free if own else guided]])
+
+    net.decode = decode
+    return ConceptInferer(prompt="polyp in the upper right")
+
+
+@pytest.mark.parametrize(("guided", "free"), [(9.0, 9.0), (9.0, -9.0), (-2.0, 9.0)])
+def test_the_likeliest_region_of_a_place_is_drawn_with_a_remark(net, guided, free):
+    """Where the place is wrong by presence, it is for the person to say where, for the network whether."""
+    inferer = doubting(net, guided, free)
+    prediction = inferer.decode(inferer.encode(torch.rand(3, 64, 64), net), net)
+    mask = prediction.probabilities[0] > 0.5
+    assert mask[50:56, 4:10].all() and mask.sum() == 36
+    assert (
+        "hardly any 'polyp' is found in the top right; what is likeliest there is drawn"
+        in (prediction.warnings[-1])
+    )
+    assert ("may not fit" in prediction.warnings[0]) is (guided < 0)
+    assert float(prediction.presence) == pytest.approx(torch.tensor(guided).sigmoid().item())
+
+
+def test_nothing_is_drawn_in_a_place_of_an_image_without_the_object(net):
+    """Nor where the network is sure that there is none, nor where it is asked alone."""
+    for guided, free, place in ((-2.0, -9.0, True), (-3.0, 9.0, True), (-2.0, 9.0, False)):
+        inferer = doubting(net, guided, free).copy(keep_to_place=place)
+        encoded = inferer.encode(torch.rand(3, 64, 64), net)
+        assert inferer.decode(encoded, net).probabilities.max() < 1e-6
+
+
 def test_only_what_was_asked_for_is_remarked_on(volume_net):
     volume_net.presence[-1].bias.data.fill_(-5.0)
     volume = torch.rand(1, 24, 20, 12)

@@ -73,6 +73,19 @@ def test_every_mask_is_moved_as_a_whole_by_one_of_the_offsets():
     assert (distance < 1e-5).all()
 
 
+def test_the_expected_dice_follows_the_masks_own():
+    outline = OutlineChoice()
+    assert outline.expected_dice(cones()[0]) is None  # before training
+    outline = taught()
+    logits, mask = cones(40)
+    expected = outline.expected_dice(logits)
+    assert expected.shape == (40, 1)
+    assert (expected - dice(logits, mask)).abs().mean() < 0.12
+    assert torch.corrcoef(torch.cat([expected, dice(logits, mask)], dim=1).T)[0, 1] > 0.6
+    assert outline.expected_dice(logits[0, 0]).shape == ()
+    assert outline.expected_dice(torch.full((1, 8, 8), 30.0)).max() <= 1
+
+
 def test_it_is_the_least_squares_of_all_steps_at_first():
     outline = OutlineChoice(memory=1000)
     steps = [cones() for _ in range(10)]
