@@ -27,10 +27,10 @@ def size_normalised_entropy(prediction: Prediction) -> Tensor:
 def uncertainty(
     image: Tensor, prediction: Prediction, network: ConceptSegNet, inferer: ConceptInferer
 ) -> list[float]:
-    """Uncertainty of the text-free mask of each label: 0 (sure) to 3.
+    """Uncertainty of the text-free mask of each label: 0 (sure) to 4.
 
-    One minus the mean Dice of the mask and of other opinions, plus the entropy of the presence in bits. The
-    other opinions are the masks of the mirrored images (`ConceptInferer.mirror_axes`), mirrored back; where
+    One minus the mean Dice of the mask with other opinions, the same of these with each other, and the entropy of
+    the presence in bits. The other opinions are the masks of the mirrored images (`ConceptInferer.mirror_axes`), mirrored back; where
     there are none, or a keyword names a side, which mirroring would exchange, it is the mask without any
     condition. A network is as sure of its errors as of the rest, so entropy alone does not find them;
     but it seldom makes the same error twice. In images, a network that has learned how good its masks are
@@ -45,10 +45,19 @@ def uncertainty(
     mask = (prediction.probabilities > 0.5).flatten(1)  # (K, voxels)
     others = torch.stack(other_opinions(image, network, inferer)).to(prediction.probabilities)
     others = (others > 0.5).flatten(2)  # (opinions, K, voxels)
-    both, total = (mask & others).sum(dim=2), mask.sum(dim=1) + others.sum(dim=2)
-    dice = torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0).mean(dim=0)
-    unsure = 1 - dice + _binary_entropy(prediction.presence.float())
+    unsure = _binary_entropy(prediction.presence.float()) + _mean_error(
+        mask.expand_as(others), others
+    )
+    if len(others) > 1:
+        first, second = torch.triu_indices(len(others), len(others), offset=1)
+        unsure = unsure + _mean_error(others[first], others[second])
     return (unsure + _expected_error(prediction.probabilities, network)).tolist()
+
+
+def _mean_error(first: Tensor, second: Tensor) -> Tensor:
+    """One minus the mean Dice (K,) of masks (N, K, voxels); two empty ones agree."""
+    both, total = (first & second).sum(dim=2), first.sum(dim=2) + second.sum(dim=2)
+    return 1 - torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0).mean(dim=0)
 
 
 def _expected_error(probabilities: Tensor, network: ConceptSegNet) -> Tensor:

@@ -111,7 +111,7 @@ def test_uncertainty_is_what_the_mirrored_image_says_otherwise():
     ]
 
 
-def test_photographs_are_mirrored_along_both_axes_and_the_opinions_averaged():
+def test_photographs_are_mirrored_along_both_axes_and_the_opinions_compared():
     image, left, _ = _halves()
 
     class Flips(_Looks):
@@ -127,8 +127,8 @@ def test_photographs_are_mirrored_along_both_axes_and_the_opinions_averaged():
     network = SimpleNamespace(keywords=("a",))
     looks = Flips(image, left, left)
     assert uncertainty(image, free, network, looks) == [pytest.approx(0, abs=1e-3)]
-    looks.mirror_axes = (0, 1)  # one of three opinions agrees
-    assert uncertainty(image, free, network, looks) == [pytest.approx(2 / 3, abs=1e-3)]
+    looks.mirror_axes = (0, 1)  # one of three opinions agrees, and of these one of three pairs
+    assert uncertainty(image, free, network, looks) == [pytest.approx(4 / 3, abs=1e-3)]
 
 
 def test_doubtful_presence_adds_to_the_uncertainty_of_agreeing_masks():
