@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from .concepts import Concepts, ParsedPrompt, concepts_to_sentence, parse_prompt
 from .concepts.descriptors import Descriptors, take_descriptors
 from .concepts.orientation import third
 from .concepts.places import photo_to_level, read_own_side, side_to_place
-from .placing import SPECK, keep_at
+from .placing import SPECK, is_beside, keep_at
 
 _DOUBTFUL = 0.8  # presence under a prompt below it is remarked on; training names few wrong places
 
@@ -176,23 +176,30 @@ def remarks_on_fit(
         everywhere: (K, *spatial) probabilities under the prompt.
         kept: what `restrict_to_prompt` left of them.
     """
-    before, after = (p.flatten(1) > 0.5 for p in (everywhere, kept))
-    marks = (before.any(dim=1), after.any(dim=1), (after & ~before).any(dim=1))
     doubtful, misplaced = [], []
-    rows = zip(plan.keywords, presence.tolist(), *(m.tolist() for m in marks), strict=True)
-    for keyword, found, was, stayed, raised in rows:
+    rows = zip(plan.keywords, presence.tolist(), everywhere, kept, strict=True)
+    for keyword, found, before, after in rows:
         if keyword not in plan.asked:
             continue
         if found < _DOUBTFUL:
             said = f"{keyword!r} as described is present with probability {found:.2f}"
             doubtful.append(f"the prompt may not fit this image: {said}.")
-        if was and not stayed:
-            said = f"{keyword!r} is found, but not {_where(keyword, plan)}"
-            misplaced.append(f"the prompt may not fit this image: {said}.")
-        if raised:
-            said = f"hardly any {keyword!r} is found in the {plan.place}"
-            misplaced.append(f"{said}; what is likeliest there is drawn, check it.")
+        misplaced += _remarks_on_place(keyword, plan, before > 0.5, after > 0.5)
     return (*doubtful, *misplaced)
+
+
+def _remarks_on_place(
+    keyword: str, plan: PromptPlan, before: Tensor, after: Tensor
+) -> Iterator[str]:
+    """Remarks on one label, from its masks (*spatial) before and after it was restricted."""
+    unfit = f"the prompt may not fit this image: {keyword!r} is found, but not"
+    if before.any() and not after.any():
+        yield f"{unfit} {_where(keyword, plan)}."
+    if (after & ~before).any():
+        said = f"hardly any {keyword!r} is found in the {plan.place}"
+        yield f"{said}; what is likeliest there is drawn, check it."
+    elif plan.place is not None and is_beside(plan.place, after):
+        yield f"{unfit} in the {plan.place}; what lies beside it is kept."
 
 
 def remarks_on_size(shape: Sequence[int], usual: int) -> tuple[str, ...]:

@@ -31,10 +31,7 @@ def keep_at(place: str, probability: Tensor) -> Tensor:
     if not set(place.split()) <= _WORDS:
         return probability.clone()
     values = probability.detach().cpu().double().numpy()
-    parts, _ = ndimage.label(values > 0.5)
-    sizes = np.bincount(parts.ravel())[1:]
-    centres = ndimage.center_of_mass(parts > 0, parts, np.arange(len(sizes)) + 1)
-    away = _cells_away(place, np.reshape(centres, (len(sizes), 2)).T, values.shape)
+    parts, sizes, away = _parts(place, values)
     for limit in (_TIE, _NEAR):
         chosen = away <= limit
         if sizes[chosen].max(initial=0) >= SPECK * sizes.max(initial=1):
@@ -43,6 +40,22 @@ def keep_at(place: str, probability: Tensor) -> Tensor:
     if raised is not None:
         return torch.as_tensor(raised).to(probability)
     return _only(probability, parts, away <= _BESIDE)
+
+
+def is_beside(place: str, probability: Tensor) -> bool:
+    """Whether a mask (W, H) is drawn, but no part of it lies in the place, see `keep_at`."""
+    if not set(place.split()) <= _WORDS:
+        return False
+    _, sizes, away = _parts(place, probability.detach().cpu().double().numpy())
+    return bool(len(sizes) and away.min() > _NEAR)
+
+
+def _parts(place: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mask's connected parts, numbered from 1, their pixels (N,) and distances from the place in cells."""
+    parts, count = ndimage.label(values > 0.5)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
+    centres = ndimage.center_of_mass(parts > 0, parts, np.arange(count) + 1)
+    return parts, sizes, _cells_away(place, np.reshape(centres, (count, 2)).T, values.shape)
 
 
 def _only(probability: Tensor, parts: np.ndarray, chosen: np.ndarray) -> Tensor:

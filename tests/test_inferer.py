@@ -256,6 +256,10 @@ def test_a_mask_elsewhere_than_asked_is_emptied_with_a_remark(net):
     wrong = ConceptInferer().decode(encoded, net, prompt="polyp in the upper right")
     assert wrong.probabilities.amax() < 0.5
     assert "'polyp' is found, but not in or beside the top right" in wrong.warnings[0]
+    beside = ConceptInferer().decode(encoded, net, prompt="polyp on the left side")
+    assert torch.equal(beside.probabilities > 0.5, right.probabilities > 0.5)
+    (remark,) = beside.warnings
+    assert "'polyp' is found, but not in the left; what lies beside it is kept." in remark
 
 
 def doubting(net, guided, free):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from conceptseg.placing import keep_at
+from conceptseg.placing import is_beside, keep_at
 
 SIZE = 36  # cells of 12 pixels
 
@@ -109,3 +109,19 @@ def test_extreme_probabilities_give_finite_ones():
     for place in ("bottom right", "right", "center", "left"):
         kept = np.asarray(keep_at(place, sure))
         assert np.isfinite(kept).all() and kept.min() >= 0 and kept.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("place", "mask", "expected"),
+    [
+        ("top left", image(OTHER), False),
+        ("top", image(OTHER), True),
+        ("bottom right", image(OTHER), True),
+        ("top left", image((10, 2, 8, 0.9)), False),  # hardly outside
+        ("top", image(OTHER, (16, 2, 4, 0.9)), False),  # one of them
+        ("top", image(), False),  # nothing at all
+        ("posterior", image(OTHER), False),  # no place of an image
+    ],
+)
+def test_a_mask_beside_its_place_is_told(place, mask, expected):
+    assert is_beside(place, mask) is expected
