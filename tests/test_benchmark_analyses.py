@@ -75,6 +75,9 @@ class StubNetwork(torch.nn.Module):
     def gate(self, logits, presence):
         return logits
 
+    def absent(self, presence):
+        return presence < 0
+
 
 def tester(**behaviour) -> Tester:
     """A tester around the stub."""
