@@ -16,9 +16,10 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
 from .evaluation import CONDITIONS
-from .inferer import ConceptInferer, EncodedImage
+from .inferer import ConceptInferer
 from .network import ConceptSegNet
 from .oracle import oracle_embeddings
+from .prediction import EncodedImage
 from .uncertainty import uncertainty
 
 # Voxels times cutting axes up to which a volume's encoding is kept: a few hundred bytes for each.

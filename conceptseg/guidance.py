@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from .concepts import Concepts, ParsedPrompt, concepts_to_sentence, parse_prompt
 from .concepts.descriptors import Descriptors, take_descriptors
 from .concepts.orientation import third
 from .concepts.places import photo_to_level, read_own_side, side_to_place
-from .placing import SPECK, is_beside, keep_at
+from .parts import connected_parts, hold_an_object
+from .placing import is_beside, keep_at
 
 _DOUBTFUL = 0.8  # presence under a prompt below it is remarked on; training names few wrong places
 
@@ -219,24 +219,11 @@ def _where(keyword: str, plan: PromptPlan) -> str:
     return f"{side} {level}".strip() or f"in or beside the {plan.place}"
 
 
-def _connected(probability: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Connected parts of a mask (*spatial), numbered from 1, and their centres (N, axes) in [0, 1]."""
-    parts, count = ndimage.label(probability.cpu().numpy() > 0.5)
-    centres = ndimage.center_of_mass(parts > 0, parts, range(1, count + 1)) if count else []
-    return parts, (np.reshape(centres, (count, parts.ndim)) + 0.5) / parts.shape
-
-
-def _hold_an_object(parts: np.ndarray, chosen: np.ndarray) -> bool:
-    """Whether the chosen parts (N + 1,), background first, hold more than specks."""
-    sizes = np.bincount(parts.ravel(), minlength=len(chosen))[1:]
-    return bool(sizes[chosen[1:]].max(initial=0) >= SPECK * sizes.max(initial=1))
-
-
 def _parts_to_keep(
     probability: Tensor, plan: PromptPlan, wanted: str | None, directions: Sequence[str]
 ) -> np.ndarray:
     """Boolean (*spatial): the connected parts of the mask on the wanted side, at the plan's level."""
-    parts, centres = _connected(probability)
+    parts, centres = connected_parts(probability)
     on_side, at_level = np.zeros((2, len(centres) + 1), dtype=bool)
     for number, centre in enumerate(centres, start=1):
         place = dict(zip(directions, centre, strict=True))
@@ -245,7 +232,7 @@ def _parts_to_keep(
         level = ("inferior", "middle", "superior")[third(up) + 1]
         on_side[number] = wanted in (None, side)
         at_level[number] = plan.level in (None, level)
-    if not plan.only_side and not _hold_an_object(parts, on_side):
+    if not plan.only_side and not hold_an_object(parts, on_side):
         on_side[:] = True
     keep = on_side & at_level
     keep[0] = True  # the soft border around the mask, needed when it is interpolated

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from .backbones import BackboneOutput
-from .inferer import ConceptInferer, EncodedImage, Prediction
+from .inferer import ConceptInferer
 from .network import ConceptSegNet, ImageEncoding
+from .prediction import EncodedImage, Prediction
 
 WEIGHTS_KEY = "weights_digest"  # in the model's metadata: which weights it was made from
 PROVIDERS = {

@@ -48,9 +48,8 @@ class OutlineChoice(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         """Logits (B, K, H, W), those of each mask moved by one of the offsets."""
-        best = self.offsets[
-            self._expected(self._moved(logits)).argmax(dim=-1)
-        ]  # 0 where all are equal
+        expected = self._expected(self._moved(logits))
+        best = self.offsets[expected.argmax(dim=-1)]  # the first one, 0, where all are equal
         return logits + best[:, :, None, None].to(logits.dtype)
 
     def expected_dice(self, logits: Tensor) -> Tensor | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
 
+from .parts import SPECK, connected_parts, hold_an_object, part_sizes
+
 _WORDS = {"top", "bottom", "left", "right", "center"}
-SPECK = 0.1  # of the largest part: smaller ones do not decide where the object lies
 # In cells of the 3 x 3 grid:
 _TIE = 1e-9
 _NEAR = 0.2  # nobody draws the borders of the cells when naming a place
@@ -28,15 +31,15 @@ def keep_at(place: str, probability: Tensor) -> Tensor:
     highest probability in the cell is raised above 0.5, as far as half a cell beyond. Where nothing stands out,
     the parts in the cells beside it are kept.
     """
-    if not set(place.split()) <= _WORDS:
+    cell = _cell(place)
+    if cell is None:
         return probability.clone()
-    values = probability.detach().cpu().double().numpy()
-    parts, sizes, away = _parts(place, values)
+    parts, away = _parts(cell, probability)
     for limit in (_TIE, _NEAR):
-        chosen = away <= limit
-        if sizes[chosen].max(initial=0) >= SPECK * sizes.max(initial=1):
-            return _only(probability, parts, chosen)
-    raised = _raised(place, values, SPECK * sizes.max(initial=0))
+        if hold_an_object(parts, away <= limit):
+            return _only(probability, parts, away <= limit)
+    values = probability.detach().cpu().double().numpy()
+    raised = _raised(cell, values, SPECK * part_sizes(parts).max(initial=0))
     if raised is not None:
         return torch.as_tensor(raised).to(probability)
     return _only(probability, parts, away <= _BESIDE)
@@ -44,33 +47,41 @@ def keep_at(place: str, probability: Tensor) -> Tensor:
 
 def is_beside(place: str, probability: Tensor) -> bool:
     """Whether a mask (W, H) is drawn, but no part of it lies in the place, see `keep_at`."""
-    if not set(place.split()) <= _WORDS:
+    cell = _cell(place)
+    if cell is None:
         return False
-    _, sizes, away = _parts(place, probability.detach().cpu().double().numpy())
-    return bool(len(sizes) and away.min() > _NEAR)
+    _, away = _parts(cell, probability)
+    return bool(len(away) > 1 and away[1:].min() > _NEAR)
 
 
-def _parts(place: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mask's connected parts, numbered from 1, their pixels (N,) and distances from the place in cells."""
-    parts, count = ndimage.label(values > 0.5)
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
-    centres = ndimage.center_of_mass(parts > 0, parts, np.arange(count) + 1)
-    return parts, sizes, _cells_away(place, np.reshape(centres, (count, 2)).T, values.shape)
+def _cell(place: str) -> tuple[int, int] | None:
+    """Column and row of a place's cell, -1 to 1; None for a place that is none of an image."""
+    words = set(place.split())
+    if not words <= _WORDS:
+        return None
+    return ("right" in words) - ("left" in words), ("bottom" in words) - ("top" in words)
+
+
+def _parts(cell: tuple[int, int], probability: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The mask's numbered parts and how far away they are (N + 1,), 0 for the background, which stays."""
+    parts, centres = connected_parts(probability.detach())
+    return parts, np.concatenate([[0], _cells_away(cell, centres.T)])
 
 
 def _only(probability: Tensor, parts: np.ndarray, chosen: np.ndarray) -> Tensor:
-    """Without the parts that are not chosen (N,); the background, below 0.5, stays."""
-    return probability * torch.as_tensor(np.concatenate([[True], chosen])[parts]).to(probability)
+    """Without the parts that are not chosen (N + 1,), background first."""
+    return probability * torch.as_tensor(chosen[parts]).to(probability)
 
 
-def _raised(place: str, values: np.ndarray, least: float) -> np.ndarray | None:
-    """Probabilities moved so that the likeliest region of the place is above 0.5.
+def _raised(cell: tuple[int, int], values: np.ndarray, least: float) -> np.ndarray | None:
+    """Probabilities moved so that the likeliest region of the cell is above 0.5.
 
     None if none stands out, or it has fewer pixels than `least`.
     """
-    distance = _cells_away(place, np.indices(values.shape), values.shape)
-    cell = values[distance <= _TIE]
-    peak, usual = (float(cell.max()), float(np.median(cell))) if cell.size else (0.0, 0.0)
+    pixels = np.indices(values.shape)
+    distance = _cells_away(cell, [(i + 0.5) / n for i, n in zip(pixels, values.shape, strict=True)])
+    inside = values[distance <= _TIE]
+    peak, usual = (float(inside.max()), float(np.median(inside))) if inside.size else (0.0, 0.0)
     if peak > 0.5:
         usual = 0.0
     if peak < _LEAST or peak <= _CONTRAST * usual:
@@ -85,10 +96,7 @@ def _raised(place: str, values: np.ndarray, least: float) -> np.ndarray | None:
     return np.where(kept | (parts == 0), moved, 0) if kept.sum() >= least else None
 
 
-def _cells_away(place: str, index: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """How far pixels of index (2, ...) lie outside a place's cell, in cells along the farther axis."""
-    words = set(place.split())
-    wanted = [("right" in words) - ("left" in words), ("bottom" in words) - ("top" in words)]
-    axes = zip(index, shape, wanted, strict=True)
-    beyond = [np.abs((i + 0.5) / n * 3 - 1.5 - cell) - 0.5 for i, n, cell in axes]
+def _cells_away(cell: tuple[int, int], positions: Sequence[np.ndarray]) -> np.ndarray:
+    """How far positions in [0, 1], an array per axis, lie outside a cell, in cells along the farther axis."""
+    beyond = [np.abs(p * 3 - 1.5 - c) - 0.5 for p, c in zip(positions, cell, strict=True)]
     return np.maximum(np.maximum(*beyond), 0)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from .concepts import MeasuredConcepts, concepts_to_sentence
 from .concepts.measured import is_color
-from .inferer import EncodedImage
 from .network import ConceptSegNet
+from .prediction import EncodedImage
 from .slices import pad_to_multiple, slice_directions, volume_to_slices
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import combinations
 
 import torch
+from monai.metrics import compute_dice
 from torch import Tensor
 
 from .concepts.naming import names_a_side
-from .inferer import ConceptInferer, Prediction
+from .inferer import ConceptInferer
 from .network import ConceptSegNet
+from .prediction import Prediction
 
 
 def size_normalised_entropy(prediction: Prediction) -> Tensor:
@@ -56,8 +58,8 @@ def uncertainty(
 
 def _mean_error(first: Tensor, second: Tensor) -> Tensor:
     """One minus the mean Dice (K,) of masks (N, K, voxels); two empty ones agree."""
-    both, total = (first & second).sum(dim=2), first.sum(dim=2) + second.sum(dim=2)
-    return 1 - torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0).mean(dim=0)
+    dice = compute_dice(first.float(), second.float(), ignore_empty=False)
+    return 1 - dice.mean(dim=0)
 
 
 def _expected_error(probabilities: Tensor, network: ConceptSegNet) -> Tensor:

@@ -14,7 +14,8 @@ from conceptseg.active_learning.measuring import measured_indices
 from conceptseg.active_learning.score_file import ScoreFile
 from conceptseg.active_learning.scoring import CaseScorer, score_cases, soft_distance
 from conceptseg.concepts import ATTRIBUTES
-from conceptseg.inferer import ConceptInferer, Prediction
+from conceptseg.inferer import ConceptInferer
+from conceptseg.prediction import Prediction
 from conceptseg.uncertainty import size_normalised_entropy
 
 

@@ -20,9 +20,10 @@ from conceptseg.benchmark.speed import time_networks
 from conceptseg.benchmark.tables import markdown, spread
 from conceptseg.calibration import error_detection_area
 from conceptseg.engines import prepare_concept_batch
-from conceptseg.inferer import ConceptInferer, Prediction
+from conceptseg.inferer import ConceptInferer
 from conceptseg.losses import ConceptSegLoss
 from conceptseg.outline import OutlineChoice
+from conceptseg.prediction import Prediction
 from conceptseg.uncertainty import uncertainty
 
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..concepts import Concepts, concepts_to_sentence
-from ..inferer import ConceptInferer, EncodedImage, Prediction
+from ..inferer import ConceptInferer
 from ..network import ConceptSegNet
+from ..prediction import EncodedImage, Prediction
 from ..uncertainty import size_normalised_entropy
 from .measuring import measured_indices
 from .records import ATTRIBUTE_NAMES, UNKNOWN, CaseRecord

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..concepts import Concepts, MeasuredConcepts, component_masks, parse_prompt
 from ..grid import directions_of
-from ..inferer import EncodedImage, Prediction
+from ..prediction import EncodedImage, Prediction
 from .testing import Tester
 
 MIN_PART = 0.02  # parts smaller than this share of the largest are specks, as for "number"

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from ..concepts import MeasuredConcepts, concepts_to_sentence
-from ..inferer import ConceptInferer, EncodedImage, Prediction
+from ..inferer import ConceptInferer
 from ..network import ConceptSegNet
 from ..oracle import oracle_embeddings
+from ..prediction import EncodedImage, Prediction
 from ..slices import pad_to_multiple, slice_directions, volume_to_slices
 
 TEXT_FREE = "text_free"

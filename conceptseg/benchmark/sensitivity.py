@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..inferer import EncodedImage
+from ..prediction import EncodedImage
 from .asking import ask, parts_by_place
 from .testing import TestCase, Tester
 from .two_objects import composed_cases, natural_cases

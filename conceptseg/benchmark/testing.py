@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from ..evaluation import evaluate_case
 from ..grid import spacing_of
 from ..image_formats import case_name
-from ..inferer import ConceptInferer, Prediction
+from ..inferer import ConceptInferer
+from ..prediction import Prediction
 from ..state import read_state
 from ..uncertainty import uncertainty
 from .conditions import TEXT_FREE, predict_conditions

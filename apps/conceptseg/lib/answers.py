@@ -13,7 +13,7 @@ from monailabel.transform.writer import write_itk
 from PIL import Image
 
 from conceptseg.atomic import atomic_path
-from conceptseg.inferer import Prediction
+from conceptseg.prediction import Prediction
 from conceptseg.results import describe_readout, mean_confidence
 
 from .bundle import Bundle

@@ -15,7 +15,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from conceptseg.concepts import MeasuredConcepts, concepts_to_sentence
 from conceptseg.grid import PHOTO_DIRECTIONS, spacing_of
-from conceptseg.inferer import Prediction
+from conceptseg.prediction import Prediction
 from conceptseg.roi_prompt import roi_embeddings
 from conceptseg.slices import RAS_DIRECTIONS
 

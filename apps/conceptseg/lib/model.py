@@ -15,8 +15,8 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from conceptseg.guidance import PromptPlan, remarks_on_fit, restrict_to_prompt
-from conceptseg.inferer import EncodedImage, Prediction
 from conceptseg.network import ConceptSegNet
+from conceptseg.prediction import EncodedImage, Prediction
 from conceptseg.slices import RAS_DIRECTIONS
 from conceptseg.state import read_state
 from conceptseg.uncertainty import uncertainty

@@ -1,0 +1,27 @@
+"""Connected parts of a mask: where they lie, and whether they hold an object."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from torch import Tensor
+
+SPECK = 0.1  # of the largest part: smaller ones do not decide where the object lies
+
+
+def connected_parts(probability: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Connected parts of a mask (*spatial), numbered from 1, and their centres (N, axes) in [0, 1]."""
+    parts, count = ndimage.label(probability.cpu().numpy() > 0.5)
+    centres = ndimage.center_of_mass(parts > 0, parts, range(1, count + 1)) if count else []
+    return parts, (np.reshape(centres, (count, parts.ndim)) + 0.5) / parts.shape
+
+
+def part_sizes(parts: np.ndarray) -> np.ndarray:
+    """Pixels (N,) of the numbered parts (*spatial)."""
+    return np.bincount(parts.ravel())[1:]
+
+
+def hold_an_object(parts: np.ndarray, chosen: np.ndarray) -> bool:
+    """Whether the chosen parts (N + 1,), background first, hold more than specks."""
+    sizes = part_sizes(parts)
+    return bool(sizes[chosen[1:]].max(initial=0) >= SPECK * sizes.max(initial=1))
