@@ -15,6 +15,7 @@ from conceptseg.active_learning.rounds import pool_and_test, run_simulation
 from conceptseg.active_learning.simulation import FULL, START, budget_counts
 from conceptseg.active_learning.statistics import (
     area,
+    ceiling_curves,
     compare,
     full_data_dice,
     read_curves,
@@ -83,6 +84,8 @@ def test_the_record_says_what_was_picked_and_why(finished):
         assert row["worst_label"] == "polyp" and 0 <= row["dice"]["polyp"] <= 1
         assert "polyp" in row["hd95_px"] and len(row["case_dice"]) == 3
         assert row["strategy"] == FULL or len(row["checkpoint"]) == 64
+    assert len(rows[-1]["case_dice_by_round"]) == 3  # of all labels, after every round
+    assert rows[-1]["case_dice_by_round"][-1] == rows[-1]["case_dice"]
     test_names = set(rows[0]["case_dice"])
     assert not test_names & {p["name"] for r in rows for p in r["picked"]}
 
@@ -122,6 +125,7 @@ def test_nothing_is_claimed_with_one_seed(finished):
     page = write_curves_page(finished[0]).read_text()
     assert "nothing can be said yet" in page and "<svg" in page and "<script" not in page
     assert "better than random<" not in page
+    assert "<td>all labels" in page and "the room that a better choice has" in page
 
 
 def test_candidates_limit_what_is_scored(bundle, data, tmp_path, monkeypatch):
@@ -236,6 +240,24 @@ def test_share_needed_is_interpolated_over_the_logarithm():
     expected = 0.2 * 2 ** ((target - 0.4) / 0.4)
     assert share_needed(curves["random"], full) == pytest.approx(expected, rel=1e-6)
     assert share_needed(curves["random"], {0: 2.0}) is None
+
+
+def test_rounds_on_all_labels_show_the_room_for_a_choice():
+    rows = made_rows({"random": [0.5, 0.6, 0.7], FULL: [0.9]}, seeds=[0, 1, 2])
+    assert ceiling_curves(rows) == {}  # judged after the last round alone, as older records are
+    for row in rows:
+        if row["strategy"] == FULL:
+            cases = row["case_dice"]
+            levels = (
+                0.66,
+                0.8,
+                0.9,
+            )  # the first one is never used: round 0 is the shared first batch
+            row["case_dice_by_round"] = [{c: cases[c] - 0.9 + v for c in cases} for v in levels]
+    ceiling = ceiling_curves(rows)
+    found = compare(ceiling, read_curves(rows)["random"])
+    # 0, 0.2, 0.2 above chance: two trapezoids
+    assert found.difference == pytest.approx((0.1 + 0.2) / 2) and found.seeds == 3
 
 
 def test_summary_leaves_undefined_distances_out():

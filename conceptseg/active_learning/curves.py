@@ -19,8 +19,10 @@ from .rounds import SETTINGS
 from .statistics import (
     MIN_SEEDS,
     TARGET_SHARE,
+    Comparison,
     Curve,
     area,
+    ceiling_curves,
     compare,
     full_data_dice,
     read_curves,
@@ -28,6 +30,7 @@ from .statistics import (
 )
 
 SHOWN_REASONS = 4  # per strategy
+_CEILING = "all labels"
 
 
 def write_curves_page(folder: Path) -> Path:
@@ -77,10 +80,12 @@ def _body(rows: Sequence[Mapping[str, Any]]) -> str:
     names = [name for name in STRATEGIES if name in curves]
     if not names:
         return "<p>No strategy has gone through all rounds yet.</p>"
+    ceiling = ceiling_curves(rows)
+    drawn = {name: curves[name] for name in names} | ({_CEILING: ceiling} if ceiling else {})
     series, ticks = [], {}
-    for name in names:
-        shares = next(iter(curves[name].values())).shares
-        dice = np.stack([c.case_dice.mean(axis=1) for c in curves[name].values()])
+    for name, by_seed in drawn.items():
+        shares = next(iter(by_seed.values())).shares
+        dice = np.stack([c.case_dice.mean(axis=1) for c in by_seed.values()])
         spread = dice.std(axis=0, ddof=1).tolist() if len(dice) > 1 else ()
         x = np.log2(shares).tolist()
         series.append(Series(name, x, dice.mean(axis=0).tolist(), spread))
@@ -95,30 +100,32 @@ def _body(rows: Sequence[Mapping[str, Any]]) -> str:
     )
     return (
         f"{chart}\n<p class='note'>Lines: mean over seeds; bands: one standard deviation; dashed:"
-        " the same training on the whole pool.</p>\n"
-        f"<h2>Comparison</h2>\n{_comparison(names, curves, full)}\n"
+        " the whole pool after the last round.</p>\n"
+        f"<h2>Comparison</h2>\n{_comparison(names, curves, full, ceiling)}\n"
         f"<h2>After the last round</h2>\n{_last_round(names, curves)}\n"
         f"<h2>Reasons given</h2>\n{_reasons(names, curves)}"
     )
 
 
 def _comparison(
-    names: Sequence[str], curves: Mapping[str, Mapping[int, Curve]], full: Mapping[int, float]
+    names: Sequence[str],
+    curves: Mapping[str, Mapping[int, Curve]],
+    full: Mapping[int, float],
+    ceiling: Mapping[int, Curve],
 ) -> str:
-    """Areas, intervals and labels needed."""
+    """Areas, intervals and labels needed; and what all labels would bring, the room for any choice."""
     needed = f"labels for {100 * TARGET_SHARE:.0f} % of full-data Dice"
     header = ["Strategy", "seeds", "area under the curve", needed]
     for baseline in BASELINES:
         header += [f"minus {baseline} (95 % interval)", ""]
     body = []
     for name in names:
-        areas = [area(curve) for curve in curves[name].values()]
         share = share_needed(curves[name], full)
         last = next(iter(curves[name].values())).shares[-1]
         row = [
             name,
-            str(len(areas)),
-            f"{np.mean(areas):.4f}" + (f" ± {np.std(areas, ddof=1):.4f}" if len(areas) > 1 else ""),
+            str(len(curves[name])),
+            _mean_area(curves[name]),
             "n/a"
             if not full
             else f"> {100 * last:.0f} %"
@@ -127,18 +134,35 @@ def _comparison(
         ]
         for baseline in BASELINES:
             found = None if name == baseline else compare(curves[name], curves.get(baseline, {}))
-            if found is None:
-                row += ["", ""]
-            else:
-                row += [
-                    f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f})",
-                    found.verdict(baseline),
-                ]
+            row += _difference(found, found.verdict(baseline)) if found else ["", ""]
         body.append(row)
-    return table_html(header, body) + (
-        "<p class='note'>Area: mean Dice over the logarithm of the budget. Intervals: seeds and test"
-        f" cases drawn again in pairs. Below {MIN_SEEDS} seeds nothing is claimed.</p>"
+    note = (
+        "Area: mean Dice over the logarithm of the budget. Intervals: seeds and test"
+        f" cases drawn again in pairs. Below {MIN_SEEDS} seeds nothing is claimed."
     )
+    if ceiling:
+        row = [_CEILING, str(len(ceiling)), _mean_area(ceiling), ""]
+        for baseline in BASELINES:
+            found = compare(ceiling, curves.get(baseline, {}))
+            row += _difference(found, "the room") if found else ["", ""]
+        body.append(row)
+        note += (
+            f" {_CEILING.capitalize()}: the same rounds on the whole pool, from the shared first point"
+            " on. How far that is above a strategy is the room that a better choice has in rounds of"
+            " this length."
+        )
+    return f"{table_html(header, body)}<p class='note'>{note}</p>"
+
+
+def _mean_area(curves: Mapping[int, Curve]) -> str:
+    """Mean and spread over seeds."""
+    areas = [area(curve) for curve in curves.values()]
+    return f"{np.mean(areas):.4f}" + (f" ± {np.std(areas, ddof=1):.4f}" if len(areas) > 1 else "")
+
+
+def _difference(found: Comparison, word: str) -> list[str]:
+    """Two cells: the difference with its interval, and what it means."""
+    return [f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f})", word]
 
 
 def _last_round(names: Sequence[str], curves: Mapping[str, Mapping[int, Curve]]) -> str:

@@ -29,7 +29,7 @@ from .strategy import Pick
 logger = logging.getLogger(__name__)
 
 START = "start"  # round 0, the same for every strategy of a seed
-FULL = "full_data"  # the same training on every case of the pool: what can be reached at most
+FULL = "full_data"  # the same rounds on every case of the pool: what can be reached at most
 _ROUND_SEEDS = 1000  # rounds a seed has room for
 
 
@@ -133,12 +133,15 @@ class Simulation:
         weights = None
         everything = [self.cases[name] for name in sorted(self.cases)]
         started = time.monotonic()
+        judged: list[dict[str, Any]] = []
         for number in range(len(self.counts)):
             network = self.trainer.train(everything, seed * _ROUND_SEEDS + number, weights)
             weights = network.state_dict()
+            judged.append(self._judge(network))
         row = {"seed": seed, "strategy": FULL, "round": 0, "labelled": len(everything)}
-        row |= {"share": 1.0, "picked": []}
-        row |= self._judge(network) | {"seconds": round(time.monotonic() - started, 1)}
+        row |= {"share": 1.0, "picked": [], **judged[-1]}
+        row |= {"case_dice_by_round": [found["case_dice"] for found in judged]}
+        row |= {"seconds": round(time.monotonic() - started, 1)}
         self._note(row)
 
     def _round(self, seed: int, name: str, number: int) -> None:

@@ -23,7 +23,7 @@ class Curve:
     Attributes:
         shares: (R,) annotated share of the pool after each round.
         case_dice: (R, T) Dice of each test case.
-        rows: as written, one per round.
+        rows: as written, one per round (of all labels: one in all).
     """
 
     shares: np.ndarray
@@ -83,6 +83,31 @@ def read_curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, Curve]
 def full_data_dice(rows: Sequence[Mapping[str, Any]]) -> dict[int, float]:
     """Seed -> Dice after the same training on every case of the pool."""
     return {row["seed"]: row["mean_dice"] for row in rows if row["strategy"] == FULL}
+
+
+def ceiling_curves(rows: Sequence[Mapping[str, Any]]) -> dict[int, Curve]:
+    """Seed -> curve of the rounds on the whole pool, from the shared first point on.
+
+    How far it is above chance is the room that a choice of cases has. Records of versions that judged the
+    whole pool after the last round alone give none.
+    """
+    starts = {row["seed"]: row for row in rows if row["strategy"] == START}
+    shares = {row["round"]: row["share"] for row in rows if row["strategy"] not in (START, FULL)}
+    curves = {}
+    for row in rows:
+        seed = row["seed"]
+        if row["strategy"] != FULL or "case_dice_by_round" not in row or seed not in starts:
+            continue
+        judged = [starts[seed]["case_dice"], *row["case_dice_by_round"][1:]]
+        numbers = range(1, len(judged))
+        if not all(number in shares for number in numbers):
+            continue
+        curves[seed] = Curve(
+            np.array([starts[seed]["share"], *(shares[number] for number in numbers)]),
+            np.array([[dice[case] for case in sorted(judged[0])] for dice in judged]),
+            [dict(row)],
+        )
+    return curves
 
 
 def case_areas(curve: Curve) -> np.ndarray:
