@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from scipy import ndimage
+from scipy.special import expit, logit
 from torch import Tensor
 
 from .parts import SPECK, connected_parts, hold_an_object, part_sizes
@@ -15,12 +16,15 @@ _WORDS = {"top", "bottom", "left", "right", "center"}
 # In cells of the 3 x 3 grid:
 _TIE = 1e-9
 _NEAR = 0.2  # nobody draws the borders of the cells when naming a place
-_REACH = 0.5  # what is drawn in a place may reach so far beyond it
 _BESIDE = 1.0
+_FALL = (
+    10.0  # log odds that what is drawn in a place loses a cell beyond it, as the distance squared
+)
 # Of probabilities:
 _LEAST = 0.02  # a lower peak is nothing
 _CONTRAST = 2.0  # so many times the cell's median, or the peak is none
 _RISE = 0.2  # the outline's height between median and peak
+_SURE = 1e-6  # no probability is closer to 0 and 1
 
 
 def keep_at(place: str, probability: Tensor) -> Tensor:
@@ -28,8 +32,8 @@ def keep_at(place: str, probability: Tensor) -> Tensor:
 
     The connected parts of the mask whose centre lies in that cell of the 3 x 3 grid, or hardly outside it. Where
     there is none, somebody who names the place still sees something there: the region around the
-    highest probability in the cell is raised above 0.5, as far as half a cell beyond. Where nothing stands out,
-    the parts in the cells beside it are kept.
+    highest probability in the cell is raised above 0.5, the less the farther it lies beyond the cell. Where
+    nothing stands out, the parts in the cells beside it are kept.
     """
     cell = _cell(place)
     if cell is None:
@@ -65,7 +69,7 @@ def _cell(place: str) -> tuple[int, int] | None:
 def _parts(cell: tuple[int, int], probability: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The mask's numbered parts and how far away they are (N + 1,), 0 for the background, which stays."""
     parts, centres = connected_parts(probability.detach())
-    return parts, np.concatenate([[0], _cells_away(cell, centres.T)])
+    return parts, np.concatenate([[0], _cells_beyond(cell, centres.T).max(axis=0)])
 
 
 def _only(probability: Tensor, parts: np.ndarray, chosen: np.ndarray) -> Tensor:
@@ -79,24 +83,24 @@ def _raised(cell: tuple[int, int], values: np.ndarray, least: float) -> np.ndarr
     None if none stands out, or it has fewer pixels than `least`.
     """
     pixels = np.indices(values.shape)
-    distance = _cells_away(cell, [(i + 0.5) / n for i, n in zip(pixels, values.shape, strict=True)])
-    inside = values[distance <= _TIE]
-    peak, usual = (float(inside.max()), float(np.median(inside))) if inside.size else (0.0, 0.0)
+    beyond = _cells_beyond(cell, [(i + 0.5) / n for i, n in zip(pixels, values.shape, strict=True)])
+    inside = beyond.max(axis=0) <= _TIE
+    there = values[inside]
+    peak, usual = (float(there.max()), float(np.median(there))) if there.size else (0.0, 0.0)
     if peak > 0.5:
         usual = 0.0
     if peak < _LEAST or peak <= _CONTRAST * usual:
         return None
     height = min(0.5, usual + _RISE * (peak - usual))
-    # the same odds, divided by those of the height
-    odds = values * (1 - height)
-    moved = odds / (odds + (1 - values) * height)
-    parts, _ = ndimage.label(values > height)
-    peaks = np.flatnonzero((values == peak) & (distance <= _TIE))
-    kept = (parts == parts.flat[peaks[0]]) & (distance <= _REACH)
-    return np.where(kept | (parts == 0), moved, 0) if kept.sum() >= least else None
+    odds = logit(np.clip(values, _SURE, 1 - _SURE)) - logit(height)
+    odds -= _FALL * (beyond**2).sum(axis=0)
+    parts, _ = ndimage.label(odds > 0)
+    peaks = np.flatnonzero((values == peak) & inside)
+    kept = parts == parts.flat[peaks[0]]
+    return np.where(kept | (parts == 0), expit(odds), 0) if kept.sum() >= least else None
 
 
-def _cells_away(cell: tuple[int, int], positions: Sequence[np.ndarray]) -> np.ndarray:
-    """How far positions in [0, 1], an array per axis, lie outside a cell, in cells along the farther axis."""
+def _cells_beyond(cell: tuple[int, int], positions: Sequence[np.ndarray]) -> np.ndarray:
+    """How far positions in [0, 1], an array per axis, lie outside a cell, in cells along each axis (2, ...)."""
     beyond = [np.abs(p * 3 - 1.5 - c) - 0.5 for p, c in zip(positions, cell, strict=True)]
-    return np.maximum(np.maximum(*beyond), 0)
+    return np.maximum(beyond, 0)

@@ -80,12 +80,23 @@ def test_a_part_whose_centre_lies_hardly_outside_is_in_the_place():
     assert torch.equal(keep_at("top left", farther) > 0.5, square(2, 6, 3))
 
 
-def test_of_a_part_that_reaches_into_the_place_half_a_cell_more_is_kept():
+def test_what_reaches_into_the_place_is_kept_the_less_the_farther_it_lies():
     across = torch.full((SIZE, SIZE), 0.001)
     across[1:34, 4:8] = 0.9  # from the left to the right; its centre is in the middle
     kept = keep_at("top left", across) > 0.5
-    assert torch.equal(kept[:, 5].nonzero().flatten(), torch.arange(1, 18))
-    assert torch.equal(kept[5].nonzero().flatten(), torch.arange(4, 8))
+    # its odds of 9 are 41 times those of the outline, 3.7 on a log scale: 10 times 0.61 cells squared
+    assert torch.equal(kept[:, 5].nonzero().flatten(), torch.arange(1, 19))
+    assert not kept[:, :4].any() and not kept[:, 8:].any()
+    across[1:34, 4:8] = 0.6
+    assert (keep_at("top left", across) > 0.5)[:, 5].nonzero().max() < 18
+
+
+def test_what_goes_on_beyond_the_place_ends_round():
+    everywhere = torch.full((SIZE, SIZE), 0.9)
+    everywhere[:6] = 0.001  # its centre is farther right than the middle
+    kept = keep_at("left", everywhere) > 0.5
+    rows = kept.sum(dim=1)[12:]  # beyond the cell it grows narrower, column by column
+    assert rows[0] > rows[3] > rows[5] > 0 and rows.diff().max() <= 0
 
 
 def test_cells_follow_the_axes_of_an_oblong_image():
