@@ -14,7 +14,7 @@ from .concepts.descriptors import Descriptors, take_descriptors
 from .concepts.orientation import third
 from .concepts.places import photo_to_level, read_own_side, side_to_place
 from .parts import connected_parts, hold_an_object
-from .placing import is_beside, keep_at
+from .placing import is_beside, is_centred_beside, keep_at
 
 _DOUBTFUL = 0.8  # presence under a prompt below it is remarked on; training names few wrong places
 
@@ -33,8 +33,9 @@ class PromptPlan:
         only_side: False keeps everything where nothing lies on that side ("left hippocampus": a volume
             may show no more than one side, and its middle then is not the patient's).
         level: third of the superior-inferior axis it is restricted to (volumes), or None.
-        place: cell of the 3 x 3 grid it is restricted to (images), or None; None also where several
-            objects are asked for, whose common centre a place may be.
+        place: cell of the 3 x 3 grid it is restricted to (images), or None.
+        common_place: cell in which several objects together should have their centre (images), or None;
+            it restricts nothing.
         warnings: readable remarks.
     """
 
@@ -45,6 +46,7 @@ class PromptPlan:
     laterality: str | None = None
     level: str | None = None
     place: str | None = None
+    common_place: str | None = None
     warnings: tuple[str, ...] = ()
     only_side: bool = True
     sided: tuple[str, ...] = ()
@@ -94,6 +96,8 @@ def plan_prompt(
     if spoken.number == 0:
         asked = ()
         remarks.append("the prompt says that there is none: the mask is empty.")
+    place = None if volume else spoken.location
+    several = spoken.number not in (None, 1)
     sentences = []
     for keyword in keywords:
         changes = {"keyword": keyword, "laterality": None, "level": None}
@@ -107,7 +111,8 @@ def plan_prompt(
         sentences,
         spoken.laterality if volume else None,
         spoken.level if volume else None,
-        None if volume or spoken.number not in (None, 1) else spoken.location,
+        None if several else place,
+        place if several else None,
         tuple(remarks),
         only_side,
         sided,
@@ -200,6 +205,8 @@ def _remarks_on_place(
         yield f"{said}; what is likeliest there is drawn, check it."
     elif plan.place is not None and is_beside(plan.place, after):
         yield f"{unfit} in the {plan.place}; what lies beside it is kept."
+    elif plan.common_place is not None and is_centred_beside(plan.common_place, after):
+        yield f"{unfit} with its middle in the {plan.common_place}; all of it is kept."
 
 
 def remarks_on_size(shape: Sequence[int], usual: int) -> tuple[str, ...]:

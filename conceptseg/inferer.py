@@ -178,7 +178,7 @@ class ConceptInferer(Inferer):
         prompt = prompt if prompt is not None else self.prompt
         plan = plan_prompt(prompt, network.keywords, volume, descriptors=network.descriptors)
         if not self.keep_to_place:
-            plan = replace(plan, place=None)
+            plan = replace(plan, place=None, common_place=None)
         teacher = self._teacher(plan, network)
         total, presences, students = 0, [], []
         for i, (axis, batches, inner) in enumerate(encoded.stacks):

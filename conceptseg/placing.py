@@ -58,6 +58,16 @@ def is_beside(place: str, probability: Tensor) -> bool:
     return bool(len(away) > 1 and away[1:].min() > _NEAR)
 
 
+def is_centred_beside(place: str, probability: Tensor) -> bool:
+    """Whether a mask (W, H) is drawn, but its parts taken together do not have their centre in the place."""
+    cell = _cell(place)
+    drawn = probability.detach().cpu().numpy() > 0.5
+    if cell is None or not drawn.any():
+        return False
+    centre = (np.array(ndimage.center_of_mass(drawn)) + 0.5) / drawn.shape
+    return bool(_cells_beyond(cell, centre).max() > _NEAR)
+
+
 def _cell(place: str) -> tuple[int, int] | None:
     """Column and row of a place's cell, -1 to 1; None for a place that is none of an image."""
     words = set(place.split())

@@ -278,7 +278,9 @@ def test_a_speck_in_the_place_does_not_displace_the_object_beside_it():
 def test_the_place_of_several_objects_is_their_common_centre_and_restricts_nothing():
     image = spots((0, 1), (2, 1))
     assert torch.equal(at("2 polyps in the center", image), image[0] > 0.5)
-    assert plan_prompt("many polyps on the left side", POLYP).place is None
+    plan = plan_prompt("many polyps on the left side", POLYP)
+    assert (plan.place, plan.common_place) == (None, "left")
+    assert plan_prompt("polyp on the left side", POLYP).common_place is None
 
 
 def test_the_background_is_not_touched_and_patient_directions_restrict_no_image():

@@ -262,6 +262,22 @@ def test_a_mask_elsewhere_than_asked_is_emptied_with_a_remark(net):
     assert "'polyp' is found, but not in the left; what lies beside it is kept." in remark
 
 
+def test_several_objects_centred_elsewhere_than_said_are_kept_with_a_remark(net):
+    logits = torch.full((1, 1, 64, 64), -9.0)
+    logits[..., 4:9, 50:60] = 9.0  # lower left
+    logits[..., 50:55, 50:60] = 9.0  # lower right
+    net.decode = lambda encoding, condition: (logits, torch.tensor([[9.0]]))
+    encoded = ConceptInferer().encode(torch.rand(3, 64, 64), net)
+    right = ConceptInferer().decode(encoded, net, prompt="two polyps at the bottom")
+    assert right.warnings == ()
+    wrong = ConceptInferer().decode(encoded, net, prompt="two polyps at the top")
+    assert torch.equal(wrong.probabilities, right.probabilities)
+    (remark,) = wrong.warnings
+    assert "'polyp' is found, but not with its middle in the top; all of it is kept." in remark
+    alone = ConceptInferer(keep_to_place=False)
+    assert alone.decode(encoded, net, prompt="two polyps at the top").warnings == ()
+
+
 def doubting(net, guided, free):
     """Decode a doubtful region in the upper right; presence logits under a prompt and text-free."""
     logits = torch.full((1, 1, 64, 64), -9.0)

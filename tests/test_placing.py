@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from conceptseg.placing import is_beside, keep_at
+from conceptseg.placing import is_beside, is_centred_beside, keep_at
 
 SIZE = 36  # cells of 12 pixels
 
@@ -136,3 +136,18 @@ def test_extreme_probabilities_give_finite_ones():
 )
 def test_a_mask_beside_its_place_is_told(place, mask, expected):
     assert is_beside(place, mask) is expected
+
+
+@pytest.mark.parametrize(
+    ("place", "mask", "expected"),
+    [
+        ("top", image(OTHER, (28, 2, 6, 0.9)), False),  # between the two
+        ("top left", image(OTHER, (28, 2, 6, 0.9)), True),
+        ("bottom", image(OTHER, (28, 2, 6, 0.9)), True),
+        ("left", image((2, 2, 6, 0.9), (2, 28, 6, 0.9)), False),
+        ("top", image(), False),
+        ("posterior", image(OTHER), False),
+    ],
+)
+def test_the_common_centre_of_parts_beside_its_place_is_told(place, mask, expected):
+    assert is_centred_beside(place, mask) is expected
