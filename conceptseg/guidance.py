@@ -13,7 +13,8 @@ from .concepts import Concepts, ParsedPrompt, concepts_to_sentence, parse_prompt
 from .concepts.descriptors import Descriptors, take_descriptors
 from .concepts.orientation import third
 from .concepts.places import photo_to_level, read_own_side, side_to_place
-from .parts import connected_parts, hold_an_object
+from .concepts.ranks import Rank, take_rank
+from .parts import connected_parts, hold_an_object, keep_by_size
 from .placing import is_beside, is_centred_beside, keep_at
 
 _DOUBTFUL = 0.8  # presence under a prompt below it is remarked on; training names few wrong places
@@ -36,6 +37,7 @@ class PromptPlan:
         place: cell of the 3 x 3 grid it is restricted to (images), or None.
         common_place: cell in which several objects together should have their centre (images), or None;
             it restricts nothing.
+        rank: which parts of each mask are kept by their size, or None for all of them.
         warnings: readable remarks.
     """
 
@@ -47,6 +49,7 @@ class PromptPlan:
     level: str | None = None
     place: str | None = None
     common_place: str | None = None
+    rank: Rank | None = None
     warnings: tuple[str, ...] = ()
     only_side: bool = True
     sided: tuple[str, ...] = ()
@@ -64,7 +67,8 @@ def plan_prompt(
     A prompt that names no keyword speaks of all labels. For volumes, side and level are kept out of
     the sentence, which describes one slice, and restrict the mask instead; "left hippocampus" then
     means the patient's left one. In an image they are places: "on the left side" is "left". A prompt
-    for no object ("no polyp") asks for no label.
+    for no object ("no polyp") asks for no label. "The largest polyp" does not say how large it is: that is
+    kept out of the sentence too, and the largest part of the mask is kept.
 
     Args:
         prompt: free text of the concept vocabulary; None: text-free.
@@ -86,6 +90,7 @@ def plan_prompt(
             " prompt out to segment text-free"
         )
     rest, described = take_descriptors(prompt, descriptors or {})
+    rest, rank = take_rank(rest)
     parsed = parse_prompt(rest, keywords)
     remarks = [*parsed.warnings, *_refuse_unknown(parsed, prompt, keywords, strict)]
     asked = tuple(parsed.keywords) or keywords
@@ -97,7 +102,7 @@ def plan_prompt(
         asked = ()
         remarks.append("the prompt says that there is none: the mask is empty.")
     place = None if volume else spoken.location
-    several = spoken.number not in (None, 1)
+    several = spoken.number not in (None, 1) and rank is None  # "the largest of 2" is one
     sentences = []
     for keyword in keywords:
         changes = {"keyword": keyword, "laterality": None, "level": None}
@@ -113,6 +118,7 @@ def plan_prompt(
         spoken.level if volume else None,
         None if several else place,
         place if several else None,
+        rank,
         tuple(remarks),
         only_side,
         sided,
@@ -162,6 +168,8 @@ def restrict_to_prompt(
             result[i] *= torch.as_tensor(kept).to(result)
         elif plan.place is not None and result[i].ndim == 2:
             result[i] = keep_at(plan.place, result[i])
+        if plan.rank is not None:
+            result[i] = keep_by_size(result[i], plan.rank.smallest, plan.rank.count)
     return result
 
 

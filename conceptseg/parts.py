@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from scipy import ndimage
 from torch import Tensor
 
@@ -25,3 +26,18 @@ def hold_an_object(parts: np.ndarray, chosen: np.ndarray) -> bool:
     """Whether the chosen parts (N + 1,), background first, hold more than specks."""
     sizes = part_sizes(parts)
     return bool(sizes[chosen[1:]].max(initial=0) >= SPECK * sizes.max(initial=1))
+
+
+def keep_by_size(probability: Tensor, smallest: bool, count: int = 1) -> Tensor:
+    """A mask's probability (*spatial) with the `count` largest or smallest parts alone, zero in the others.
+
+    Specks are no parts here, see `SPECK`; the soft border around the mask stays.
+    """
+    parts, _ = connected_parts(probability.detach())
+    sizes = part_sizes(parts)
+    if not len(sizes):
+        return probability.clone()
+    order = np.argsort(sizes if smallest else -sizes, kind="stable")
+    order = order[sizes[order] >= SPECK * sizes.max()][:count]
+    kept = np.isin(np.arange(len(sizes) + 1), [0, *(order + 1)])
+    return probability * torch.as_tensor(kept[parts]).to(probability)

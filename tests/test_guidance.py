@@ -123,7 +123,7 @@ def test_labels_not_asked_for_are_empty():
 
 
 def test_labels_of_an_image_are_restricted_by_name_alone():
-    probabilities = torch.rand(2, 6, 8) / 2
+    probabilities = torch.linspace(0.2, 0.3, 96).reshape(2, 6, 8)  # nothing stands out
     plan = plan_prompt("anterior hippocampus in the left", HIPPOCAMPUS)
     result = restrict_to_prompt(probabilities, plan)
     assert torch.equal(result[0], probabilities[0])
@@ -281,6 +281,37 @@ def test_the_place_of_several_objects_is_their_common_centre_and_restricts_nothi
     plan = plan_prompt("many polyps on the left side", POLYP)
     assert (plan.place, plan.common_place) == (None, "left")
     assert plan_prompt("polyp on the left side", POLYP).common_place is None
+
+
+def test_the_largest_and_the_smallest_part_are_kept():
+    image = torch.maximum(spots((0, 1), size=4), spots((2, 2), size=3))  # 16 and 9 pixels
+    assert at("largest polyp", image).sum() == 16
+    assert at("the smaller of the 2 polyps", image).sum() == 9
+    assert at("the two largest polyps", image).sum() == 25
+    assert at("5 smallest polyps", image).sum() == 25
+    assert at("largest polyp in the bottom right", image).sum() == 9
+    assert at("largest polyp", spots()).sum() == 0
+    specked = torch.maximum(image, spots((0, 0), size=1))
+    assert at("smallest polyp", specked).sum() == 9  # a speck is no object
+
+
+def test_a_rank_is_kept_out_of_the_sentence_and_the_place_of_one_of_several_restricts():
+    plan = plan_prompt("the largest of 3 red polyps on the left", POLYP)
+    assert plan.sentences == ["3 red polyps, located in the left of the image"]
+    assert (plan.place, plan.common_place) == ("left", None)
+    assert plan_prompt("2 largest polyps", POLYP).sentences == ["polyp"]
+    with pytest.raises(ValueError, match="got 'largest'"):
+        plan_prompt("all but the largest polyp", POLYP)
+
+
+def test_the_rank_counts_in_every_label_asked_for_and_in_volumes():
+    volume = torch.full((2, 12, 12, 12), 0.1)
+    volume[:, 1:4, 1:4, 1:4] = 0.9
+    volume[:, 7:9, 7:9, 7:9] = 0.8
+    plan = plan_prompt("smallest hippocampus", HIPPOCAMPUS, volume=True)
+    kept = restrict_to_prompt(volume, plan, ("right", "anterior", "superior"))
+    assert [int((label > 0.5).sum()) for label in kept] == [8, 8]
+    assert kept[0, 0, 0, 0] == volume[0, 0, 0, 0]  # the soft border stays
 
 
 def test_the_background_is_not_touched_and_patient_directions_restrict_no_image():
