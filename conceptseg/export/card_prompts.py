@@ -40,7 +40,7 @@ def vocabulary(config: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             "A prompt may name these. Common synonyms of them are understood (upper, lower, circular, big"
-            " ...); any other word is refused in a sentence that suggests words. \"Largest\" and \"smallest\","
+            ' ...); any other word is refused in a sentence that suggests words. "Largest" and "smallest",'
             " with or without a number, keep these of what is found.",
             "",
             "| Concept | Words |",
