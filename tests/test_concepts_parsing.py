@@ -274,3 +274,24 @@ def test_an_over_long_prompt_is_refused():
 def test_a_prompt_needs_keywords():
     with pytest.raises(ValueError, match="expected at least one keyword, got none"):
         parse_prompt("small polyp", [])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "location"),
+    [
+        ("tiny polyp near the centre", "center"),
+        ("polyp close to the upper-left corner of the image", "top left"),
+        ("polyp towards the bottom, red", "bottom"),
+        ("near the right edge", "right"),
+    ],
+)
+def test_near_a_place_of_the_image_is_in_it(prompt, location):
+    parsed = parse_prompt(prompt, ["polyp"])
+    assert parsed.concepts.location == location and parsed.unknown_words == ()
+
+
+@pytest.mark.parametrize(
+    "prompt", ["polyp near the left kidney", "kidney near the center of the polyp", "near polyp"]
+)
+def test_near_an_object_is_not_understood(prompt):
+    assert "near" in parse_prompt(prompt, ["polyp", "kidney"]).unknown_words

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from .wording import NUMBER_WORDS, PLACE_NOUNS, UNITS
+from .orientation import PLACE_WORDS
+from .wording import IMAGE_NOUNS, NUMBER_WORDS, PLACE_NOUNS, SYNONYMS, UNITS
 
 _NUMBER = rf"(?:\d+(?:[.,]\d+)?|{'|'.join(sorted(NUMBER_WORDS))})"
 _UNIT = rf"(?:{'|'.join(sorted(UNITS, key=len, reverse=True))})"
@@ -12,8 +13,15 @@ _MEASURE = re.compile(
     rf"(?<!\w)(?:(?:above|below|under|over) )?{_NUMBER}(?: ?-?{_UNIT})?"
     rf"(?: ?(?:x|by|to|-) ?{_NUMBER})* ?-?{_UNIT}[23²³]?(?!\w)"
 )
+_PLACE = "|".join(sorted({*PLACE_WORDS, *(w for w, k in SYNONYMS.items() if k in PLACE_WORDS)}))
+_OF_THE_IMAGE = rf" of the (?:{'|'.join(sorted(IMAGE_NOUNS))})\b"
 _PLAIN = str.maketrans({"\u2019": "'", "\u00d7": "x", "\u2013": "-", "\u2212": "-"})  # typeset
 _EXPRESSIONS = (
+    (  # of a place in the image, not of an object: "near the center", but not "near the left kidney"
+        rf"\b(?:near|around|close to|towards?) (?=(?:the )?(?:{_PLACE})(?:[ -](?:{_PLACE}))*"
+        rf"(?: (?:{'|'.join(sorted(PLACE_NOUNS))}))?(?:\s*[,.;]|$|{_OF_THE_IMAGE}))",
+        "in ",
+    ),
     (rf"\b(left|right)[- ]hand(?= (?:{'|'.join(sorted(PLACE_NOUNS))})\b)", r"\1"),
     (r"\b\w+n't\b", "not"),
     (r"\b(?:other than|apart from|aside from|with the exception of)\b", "except"),
