@@ -28,6 +28,11 @@ def hold_an_object(parts: np.ndarray, chosen: np.ndarray) -> bool:
     return bool(sizes[chosen[1:]].max(initial=0) >= SPECK * sizes.max(initial=1))
 
 
+def only_parts(probability: Tensor, parts: np.ndarray, chosen: np.ndarray) -> Tensor:
+    """Probability (*spatial) without the parts that are not chosen (N + 1,), background first."""
+    return probability * torch.as_tensor(chosen[parts]).to(probability)
+
+
 def keep_by_size(probability: Tensor, smallest: bool, count: int = 1) -> Tensor:
     """A mask's probability (*spatial) with the `count` largest or smallest parts alone, zero in the others.
 
@@ -40,4 +45,4 @@ def keep_by_size(probability: Tensor, smallest: bool, count: int = 1) -> Tensor:
     order = np.argsort(sizes if smallest else -sizes, kind="stable")
     order = order[sizes[order] >= SPECK * sizes.max()][:count]
     kept = np.isin(np.arange(len(sizes) + 1), [0, *(order + 1)])
-    return probability * torch.as_tensor(kept[parts]).to(probability)
+    return only_parts(probability, parts, kept)

@@ -10,16 +10,14 @@ from scipy import ndimage
 from scipy.special import expit, logit
 from torch import Tensor
 
-from .parts import SPECK, connected_parts, hold_an_object, part_sizes
+from .parts import SPECK, connected_parts, hold_an_object, only_parts, part_sizes
 
 _WORDS = {"top", "bottom", "left", "right", "center"}
 # In cells of the 3 x 3 grid:
 _TIE = 1e-9
 _NEAR = 0.2  # nobody draws the borders of the cells when naming a place
 _BESIDE = 1.0
-_FALL = (
-    10.0  # log odds that what is drawn in a place loses a cell beyond it, as the distance squared
-)
+_FALL = 10.0  # log odds that what is drawn loses a cell beyond its place, as the distance squared
 # Of probabilities:
 _LEAST = 0.02  # a lower peak is nothing
 _CONTRAST = 2.0  # so many times the cell's median, or the peak is none
@@ -41,12 +39,12 @@ def keep_at(place: str, probability: Tensor) -> Tensor:
     parts, away = _parts(cell, probability)
     for limit in (_TIE, _NEAR):
         if hold_an_object(parts, away <= limit):
-            return _only(probability, parts, away <= limit)
+            return only_parts(probability, parts, away <= limit)
     values = probability.detach().cpu().double().numpy()
     raised = _raised(cell, values, SPECK * part_sizes(parts).max(initial=0))
     if raised is not None:
         return torch.as_tensor(raised).to(probability)
-    return _only(probability, parts, away <= _BESIDE)
+    return only_parts(probability, parts, away <= _BESIDE)
 
 
 def is_beside(place: str, probability: Tensor) -> bool:
@@ -80,11 +78,6 @@ def _parts(cell: tuple[int, int], probability: Tensor) -> tuple[np.ndarray, np.n
     """The mask's numbered parts and how far away they are (N + 1,), 0 for the background, which stays."""
     parts, centres = connected_parts(probability.detach())
     return parts, np.concatenate([[0], _cells_beyond(cell, centres.T).max(axis=0)])
-
-
-def _only(probability: Tensor, parts: np.ndarray, chosen: np.ndarray) -> Tensor:
-    """Without the parts that are not chosen (N + 1,), background first."""
-    return probability * torch.as_tensor(chosen[parts]).to(probability)
 
 
 def _raised(cell: tuple[int, int], values: np.ndarray, least: float) -> np.ndarray | None:
