@@ -54,6 +54,18 @@ class PromptPlan:
     only_side: bool = True
     sided: tuple[str, ...] = ()
 
+    @property
+    def understood(self) -> list[str]:
+        """The sentences with what restricts the masks beside them: "wound (the 2 largest)"."""
+        understood = []
+        for keyword, sentence in zip(self.keywords, self.sentences, strict=True):
+            beside = [f"{_side_of(keyword, self)} side"] if _side_of(keyword, self) else []
+            beside += [f"{self.level} level"] if self.level else []
+            beside += [str(self.rank)] if self.rank else []
+            restricted = f"{sentence} ({', '.join(beside)})" if sentence and beside else sentence
+            understood.append(restricted)
+        return understood
+
 
 def plan_prompt(
     prompt: str | None,

@@ -204,7 +204,7 @@ class ConceptInferer(Inferer):
             highest,
             self._read_out(network, torch.cat(students), presence),
             plan.asked,
-            plan.sentences,
+            plan.understood,
             plan.warnings + doubts + remarks_on_size(encoded.spatial_shape, self.minimum_size),
         )
 

@@ -49,7 +49,8 @@ class Prediction:
         presence: (K,) probability that the label is present; the largest over the slices of a volume.
         readout: for each label, attribute -> {"value", "confidence"} nearest to its student embedding.
         asked: keywords the prompt asked for; all of them when text-free.
-        prompts: the sentence that conditioned each label, "" where text-free.
+        prompts: the sentence that conditioned each label, with what else restricts its mask in brackets; ""
+            where text-free.
         warnings: readable remarks on the prompt.
     """
 

@@ -36,3 +36,8 @@ def test_the_rank_and_its_number_are_taken_out(prompt, rest, rank):
 )
 def test_what_is_no_clear_rank_stays_in_the_prompt(prompt):
     assert take_rank(prompt) == (prompt, None)
+
+
+def test_a_rank_says_itself():
+    assert str(Rank(smallest=False)) == "the largest"
+    assert str(Rank(smallest=True, count=2)) == "the 2 smallest"

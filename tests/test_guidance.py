@@ -304,6 +304,15 @@ def test_a_rank_is_kept_out_of_the_sentence_and_the_place_of_one_of_several_rest
         plan_prompt("all but the largest polyp", POLYP)
 
 
+def test_what_was_understood_says_what_restricts_the_mask():
+    assert plan_prompt("small polyp", POLYP).understood == ["small polyp"]
+    assert plan_prompt("2 largest red polyps", POLYP).understood == ["red polyp (the 2 largest)"]
+    prompt = "largest anterior hippocampus on the left side"
+    plan = plan_prompt(prompt, HIPPOCAMPUS, volume=True)
+    assert plan.understood == ["anterior hippocampus (left side, the largest)", ""]
+    assert plan_prompt(None, POLYP).understood == [""]
+
+
 def test_the_rank_counts_in_every_label_asked_for_and_in_volumes():
     volume = torch.full((2, 12, 12, 12), 0.1)
     volume[:, 1:4, 1:4, 1:4] = 0.9

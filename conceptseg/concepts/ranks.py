@@ -31,6 +31,11 @@ class Rank:
     smallest: bool
     count: int = 1
 
+    def __str__(self) -> str:
+        """Such as "the largest" or "the 2 smallest"."""
+        word = "smallest" if self.smallest else "largest"
+        return f"the {word}" if self.count == 1 else f"the {self.count} {word}"
+
 
 def take_rank(prompt: str) -> tuple[str, Rank | None]:
     """Take "largest" or "smallest", or a word of the same meaning, out of a prompt, with its number.

@@ -209,7 +209,7 @@ class ServedModel:
             free,
             probabilities=kept,
             asked=plan.asked,
-            prompts=plan.sentences,
+            prompts=plan.understood,
             warnings=plan.warnings + free.warnings + remarks,
         )
 
