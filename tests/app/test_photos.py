@@ -11,6 +11,7 @@ from PIL import Image
 from pydicom import dcmwrite
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+from scipy import ndimage
 
 MODEL = "polyp_endoscopy_segmentation"
 EXPORTED = "my_hippocampus_segmentation"
@@ -87,6 +88,18 @@ def test_text_free_mask_has_the_size_of_the_photograph(client, truth, name):
     assert 2 * (found & truth[name]).sum() / (found.sum() + truth[name].sum()) > 0.6
     assert answer["labels"]["polyp"]["volume_ml"] is None
     assert answer["labels"]["polyp"]["voxels"] == found.sum()
+
+
+def test_the_largest_polyp_is_the_largest_part_of_the_text_free_mask(client):
+    for name in ("photo_50", "photo_51", "photo_52", "photo_53"):
+        plain, _ = infer(client, name, {})
+        kept, answer = infer(client, name, {"concept": "the largest polyp"})
+        assert answer["prompt"]["sentences"] == ["polyp (the largest)"]
+        parts, count = ndimage.label(plain)
+        assert 0 < ndimage.label(kept)[1] <= count
+        sizes = np.bincount(parts.ravel())[1:]
+        # resampled to the image's size, a part may touch another at a corner
+        assert abs(int(kept.sum()) - sizes.max()) <= 2 and not (kept & ~plain & 1).any()
 
 
 def test_click_and_box_work_in_columns_and_rows(client, truth):
