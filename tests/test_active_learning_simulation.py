@@ -125,7 +125,7 @@ def test_nothing_is_claimed_with_one_seed(finished):
     page = write_curves_page(finished[0]).read_text()
     assert "nothing can be said yet" in page and "<svg" in page and "<script" not in page
     assert "better than random<" not in page
-    assert "<td>all labels" in page and "the room that a better choice has" in page
+    assert "<td>all labels" in page and "the room that a better choice has in rounds" in page
 
 
 def test_candidates_limit_what_is_scored(bundle, data, tmp_path, monkeypatch):

@@ -148,8 +148,8 @@ def _comparison(
         body.append(row)
         note += (
             f" {_CEILING.capitalize()}: the same rounds on the whole pool, from the shared first point"
-            " on. How far that is above a strategy is the room that a better choice has in rounds of"
-            " this length."
+            " on. How far that is above a strategy is about the room that a better choice has in rounds"
+            " of this length; a well mixed part can also be better than the whole."
         )
     return f"{table_html(header, body)}<p class='note'>{note}</p>"
 
