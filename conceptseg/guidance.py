@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .concepts import Concepts, ParsedPrompt, concepts_to_sentence, parse_prompt
@@ -14,7 +13,7 @@ from .concepts.descriptors import Descriptors, take_descriptors
 from .concepts.orientation import third
 from .concepts.places import photo_to_level, read_own_side, side_to_place
 from .concepts.ranks import Rank, take_rank
-from .parts import connected_parts, hold_an_object, keep_by_size
+from .parts import connected_parts, hold_an_object, keep_by_size, only_parts
 from .placing import is_beside, is_centred_beside, keep_at
 
 _DOUBTFUL = 0.8  # presence under a prompt below it is remarked on; training names few wrong places
@@ -176,8 +175,7 @@ def restrict_to_prompt(
         if keyword not in plan.asked:
             result[i] = 0
         elif directions is not None and (_side_of(keyword, plan) or plan.level):
-            kept = _parts_to_keep(result[i], plan, _side_of(keyword, plan), directions)
-            result[i] *= torch.as_tensor(kept).to(result)
+            result[i] = _keep_parts(result[i], plan, _side_of(keyword, plan), directions)
         elif plan.place is not None and result[i].ndim == 2:
             result[i] = keep_at(plan.place, result[i])
         if plan.rank is not None:
@@ -246,10 +244,10 @@ def _where(keyword: str, plan: PromptPlan) -> str:
     return f"{side} {level}".strip() or f"in or beside the {plan.place}"
 
 
-def _parts_to_keep(
+def _keep_parts(
     probability: Tensor, plan: PromptPlan, wanted: str | None, directions: Sequence[str]
-) -> np.ndarray:
-    """Boolean (*spatial): the connected parts of the mask on the wanted side, at the plan's level."""
+) -> Tensor:
+    """Probability (*spatial) of the connected parts on the wanted side, at the plan's level."""
     parts, centres = connected_parts(probability)
     on_side, at_level = np.zeros((2, len(centres) + 1), dtype=bool)
     for number, centre in enumerate(centres, start=1):
@@ -263,7 +261,7 @@ def _parts_to_keep(
         on_side[:] = True
     keep = on_side & at_level
     keep[0] = True  # the soft border around the mask, needed when it is interpolated
-    return keep[parts]
+    return only_parts(probability, parts, keep)
 
 
 def _along(place: dict[str, float], direction: str, opposite: str) -> float:

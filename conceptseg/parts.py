@@ -10,9 +10,15 @@ from torch import Tensor
 SPECK = 0.1  # of the largest part: smaller ones do not decide where the object lies
 
 
+def numbered_parts(probability: Tensor) -> np.ndarray:
+    """Connected parts of a mask (*spatial), numbered from 1; 0 is the background."""
+    return ndimage.label(probability.detach().cpu().numpy() > 0.5)[0]
+
+
 def connected_parts(probability: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Connected parts of a mask (*spatial), numbered from 1, and their centres (N, axes) in [0, 1]."""
-    parts, count = ndimage.label(probability.cpu().numpy() > 0.5)
+    """The numbered parts of a mask (*spatial), and their centres (N, axes) in [0, 1]."""
+    parts = numbered_parts(probability)
+    count = int(parts.max(initial=0))
     centres = ndimage.center_of_mass(parts > 0, parts, range(1, count + 1)) if count else []
     return parts, (np.reshape(centres, (count, parts.ndim)) + 0.5) / parts.shape
 
@@ -38,7 +44,7 @@ def keep_by_size(probability: Tensor, smallest: bool, count: int = 1) -> Tensor:
 
     Specks are no parts here, see `SPECK`; the soft border around the mask stays.
     """
-    parts, _ = connected_parts(probability.detach())
+    parts = numbered_parts(probability)
     sizes = part_sizes(parts)
     if not len(sizes):
         return probability.clone()

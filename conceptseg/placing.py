@@ -76,7 +76,7 @@ def _cell(place: str) -> tuple[int, int] | None:
 
 def _parts(cell: tuple[int, int], probability: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The mask's numbered parts and how far away they are (N + 1,), 0 for the background, which stays."""
-    parts, centres = connected_parts(probability.detach())
+    parts, centres = connected_parts(probability)
     return parts, np.concatenate([[0], _cells_beyond(cell, centres.T).max(axis=0)])
 
 

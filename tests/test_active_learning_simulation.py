@@ -248,11 +248,7 @@ def test_rounds_on_all_labels_show_the_room_for_a_choice():
     for row in rows:
         if row["strategy"] == FULL:
             cases = row["case_dice"]
-            levels = (
-                0.66,
-                0.8,
-                0.9,
-            )  # the first one is never used: round 0 is the shared first batch
+            levels = (0.66, 0.8, 0.9)  # not the first: round 0 is the shared first batch
             row["case_dice_by_round"] = [{c: cases[c] - 0.9 + v for c in cases} for v in levels]
     ceiling = ceiling_curves(rows)
     found = compare(ceiling, read_curves(rows)["random"])

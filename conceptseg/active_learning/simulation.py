@@ -138,10 +138,17 @@ class Simulation:
             network = self.trainer.train(everything, seed * _ROUND_SEEDS + number, weights)
             weights = network.state_dict()
             judged.append(self._judge(network))
-        row = {"seed": seed, "strategy": FULL, "round": 0, "labelled": len(everything)}
-        row |= {"share": 1.0, "picked": [], **judged[-1]}
-        row |= {"case_dice_by_round": [found["case_dice"] for found in judged]}
-        row |= {"seconds": round(time.monotonic() - started, 1)}
+        row = {
+            "seed": seed,
+            "strategy": FULL,
+            "round": 0,
+            "labelled": len(everything),
+            "share": 1.0,
+            "picked": [],
+            **judged[-1],
+            "case_dice_by_round": [found["case_dice"] for found in judged],
+            "seconds": round(time.monotonic() - started, 1),
+        }
         self._note(row)
 
     def _round(self, seed: int, name: str, number: int) -> None:

@@ -72,12 +72,15 @@ def read_curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, Curve]
         run = [first, *(by_round[n] for n in range(1, last + 1))]
         curves.setdefault(name, {})[seed] = Curve(
             np.array([row["share"] for row in run]),
-            np.array(
-                [[row["case_dice"][case] for case in sorted(first["case_dice"])] for row in run]
-            ),
+            _by_case([row["case_dice"] for row in run]),
             run,
         )
     return curves
+
+
+def _by_case(judged: Sequence[Mapping[str, float]]) -> np.ndarray:
+    """(R, T) Dice of the first one's cases, by name."""
+    return np.array([[dice[case] for case in sorted(judged[0])] for dice in judged])
 
 
 def full_data_dice(rows: Sequence[Mapping[str, Any]]) -> dict[int, float]:
@@ -104,7 +107,7 @@ def ceiling_curves(rows: Sequence[Mapping[str, Any]]) -> dict[int, Curve]:
             continue
         curves[seed] = Curve(
             np.array([starts[seed]["share"], *(shares[number] for number in numbers)]),
-            np.array([[dice[case] for case in sorted(judged[0])] for dice in judged]),
+            _by_case(judged),
             [dict(row)],
         )
     return curves
