@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
-from .concepts import Concepts, ParsedPrompt, concepts_to_sentence, parse_prompt
+from .concepts import ATTRIBUTES, Concepts, ParsedPrompt, concepts_to_sentence, parse_prompt
 from .concepts.descriptors import Descriptors, take_descriptors
 from .concepts.orientation import third
 from .concepts.places import photo_to_level, read_own_side, side_to_place
@@ -38,6 +38,7 @@ class PromptPlan:
             it restricts nothing.
         rank: which parts of each mask are kept by their size, or None for all of them.
         warnings: readable remarks.
+        sized: `sentences` with each size in turn, where the prompt says none (images), else nothing.
     """
 
     guided: bool
@@ -52,6 +53,7 @@ class PromptPlan:
     warnings: tuple[str, ...] = ()
     only_side: bool = True
     sided: tuple[str, ...] = ()
+    sized: tuple[list[str], ...] = ()
 
     @property
     def understood(self) -> list[str]:
@@ -114,12 +116,10 @@ def plan_prompt(
         remarks.append("the prompt says that there is none: the mask is empty.")
     place = None if volume else spoken.location
     several = spoken.number not in (None, 1) and rank is None  # "the largest of 2" is one
-    sentences = []
-    for keyword in keywords:
-        changes = {"keyword": keyword, "laterality": None, "level": None}
-        concepts = spoken.model_copy(update=changes)
-        said = concepts_to_sentence(concepts, descriptors=described)
-        sentences.append(said if keyword in asked else "")
+    ways = [spoken]
+    if asked and not volume and spoken.size is None:
+        ways += [spoken.model_copy(update={"size": size}) for size in ATTRIBUTES["size"]]
+    sentences, *sized = (_sentences(way, keywords, asked, described) for way in ways)
     return PromptPlan(
         True,
         keywords,
@@ -133,7 +133,20 @@ def plan_prompt(
         tuple(remarks),
         only_side,
         sided,
+        tuple(sized),
     )
+
+
+def _sentences(
+    spoken: Concepts, keywords: Sequence[str], asked: Sequence[str], described: Mapping[str, str]
+) -> list[str]:
+    """What is said of each keyword, "" of those not asked for; side and level restrict instead."""
+    sentences = []
+    for keyword in keywords:
+        changes = {"keyword": keyword, "laterality": None, "level": None}
+        said = concepts_to_sentence(spoken.model_copy(update=changes), descriptors=described)
+        sentences.append(said if keyword in asked else "")
+    return sentences
 
 
 def _refuse_unknown(

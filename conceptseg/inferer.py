@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from .guidance import (
-    PromptPlan,
     plan_prompt,
     remarks_on_fit,
     remarks_on_size,
     restrict_to_prompt,
 )
 from .network import ConceptSegNet, ImageEncoding
+from .outline import best_masks, knows_dice
 from .prediction import EncodedImage, Prediction
 from .slices import RAS_DIRECTIONS, pad_to_multiple, slices_to_volume, volume_to_slices
 
@@ -60,6 +60,8 @@ class ConceptInferer(Inferer):
         keep_to_place: in an image, a prompt that names a place keeps the parts of the mask that lie there, and
             has the likeliest region there drawn if none does, unless the network is sure that nothing is there or
             text-free finds no such object at all; False leaves places to the network alone.
+        try_sizes: in an image, a prompt that says no size is decoded with each size too, and the mask of the
+            highest expected Dice is kept, if the network knows one (`OutlineChoice`); False decodes once.
         progress: show a bar with the time left while a large volume is segmented.
         mirror_axes: spatial axes along which an image may be mirrored, as in training; the masks of the
             mirrored images tell how sure one is (`uncertainty`). The first axis runs from side to side.
@@ -83,6 +85,7 @@ class ConceptInferer(Inferer):
         batch_size: int = 16,
         minimum_size: int = 0,
         keep_to_place: bool = True,
+        try_sizes: bool = True,
         progress: bool = False,
         mirror_axes: Sequence[int] = (0,),
     ) -> None:
@@ -99,6 +102,7 @@ class ConceptInferer(Inferer):
         self.batch_size = batch_size
         self.minimum_size = minimum_size
         self.keep_to_place = keep_to_place
+        self.try_sizes = try_sizes
         self.progress = progress
         self.mirror_axes = tuple(mirror_axes)
 
@@ -122,9 +126,7 @@ class ConceptInferer(Inferer):
     @torch.no_grad()
     def encode(self, image: Tensor, network: ConceptSegNet) -> EncodedImage:
         """Encode one image (C, W, H) or RAS volume (C, X, Y, Z)."""
-        encoded = self.stream(image, network)
-        encoded.stacks = [(axis, list(batches), inner) for axis, batches, inner in encoded.stacks]
-        return encoded
+        return self.stream(image, network).keep()
 
     def stream(self, image: Tensor, network: ConceptSegNet) -> EncodedImage:
         """As `encode`, but for one prompt only: batches are encoded when `decode` asks for them."""
@@ -179,42 +181,59 @@ class ConceptInferer(Inferer):
         plan = plan_prompt(prompt, network.keywords, volume, descriptors=network.descriptors)
         if not self.keep_to_place:
             plan = replace(plan, place=None, common_place=None)
-        teacher = self._teacher(plan, network)
-        total, presences, students = 0, [], []
-        for i, (axis, batches, inner) in enumerate(encoded.stacks):
-            if teachers is not None:
-                teacher = teachers[i]
-            probabilities, presence, student = self._decode_stack(
-                batches, network, teacher, plan.place is not None
-            )
-            stack = probabilities[inner]
-            stack = stack[0] if axis is None else slices_to_volume(stack, axis)
-            total = total + stack / len(encoded.stacks)
-            presences.append(presence)
-            students.append(student)
-        presence = torch.cat(presences)
+        trying = self.try_sizes and teachers is None and knows_dice(network)
+        sized = plan.sized if trying else ()
+        if sized:
+            encoded.keep()
+        if teachers is None:
+            teachers = self._teachers(plan.sentences, encoded, network) if plan.guided else None
+        placed = plan.place is not None
+        total, presence, students = self._decode_stacks(encoded, network, teachers, placed)
         highest = presence.amax(dim=0)
         doubts = ()
         if plan.guided:
-            everywhere = total
-            total = restrict_to_prompt(total, plan, RAS_DIRECTIONS if volume else None)
+            tried = [total]
+            for sentences in sized:
+                teachers = self._teachers(sentences, encoded, network)
+                tried.append(self._decode_stacks(encoded, network, teachers, placed)[0])
+            everywhere = best_masks(network, torch.stack(tried)) if sized else total
+            total = restrict_to_prompt(everywhere, plan, RAS_DIRECTIONS if volume else None)
             doubts = remarks_on_fit(plan, highest, everywhere, total)
         return Prediction(
             total,
             highest,
-            self._read_out(network, torch.cat(students), presence),
+            self._read_out(network, students, presence),
             plan.asked,
             plan.understood,
             plan.warnings + doubts + remarks_on_size(encoded.spatial_shape, self.minimum_size),
         )
 
     @staticmethod
-    def _teacher(plan: PromptPlan, network: ConceptSegNet) -> Tensor | None:
-        """The plan's prompt embeddings (1, K, E), the same for every slice; None when text-free."""
-        if not plan.guided:
-            return None
-        sentences = [s or k for s, k in zip(plan.sentences, network.keywords, strict=True)]
-        return network.encode_prompts(sentences)[None]
+    def _teachers(
+        sentences: Sequence[str], encoded: EncodedImage, network: ConceptSegNet
+    ) -> list[Tensor]:
+        """Prompt embeddings (1, K, E) of a sentence for each label, the same for every stack and slice."""
+        told = [s or k for s, k in zip(sentences, network.keywords, strict=True)]
+        return [network.encode_prompts(told)[None]] * len(encoded.stacks)
+
+    def _decode_stacks(
+        self,
+        encoded: EncodedImage,
+        network: ConceptSegNet,
+        teachers: Sequence[Tensor] | None,
+        placed: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Probabilities (K, *spatial), presence (N, K) in [0, 1] and students (N, K, E) of all stacks' slices."""
+        total, presences, students = 0, [], []
+        for i, (axis, batches, inner) in enumerate(encoded.stacks):
+            teacher = None if teachers is None else teachers[i]
+            probabilities, presence, student = self._decode_stack(batches, network, teacher, placed)
+            stack = probabilities[inner]
+            stack = stack[0] if axis is None else slices_to_volume(stack, axis)
+            total = total + stack / len(encoded.stacks)
+            presences.append(presence)
+            students.append(student)
+        return total, torch.cat(presences), torch.cat(students)
 
     def _decode_stack(
         self,

@@ -52,9 +52,14 @@ class OutlineChoice(nn.Module):
         best = self.offsets[expected.argmax(dim=-1)]  # the first one, 0, where all are equal
         return logits + best[:, :, None, None].to(logits.dtype)
 
-    def expected_dice(self, logits: Tensor) -> Tensor | None:
-        """Expected Dice (...) in [0, 1] of the masks of logits (..., H, W); None before training."""
-        return self._expected(logits.float()).clamp(0, 1) if self.weight.any() else None
+    @property
+    def learned(self) -> bool:
+        """Whether it has seen any mask."""
+        return bool(self.weight.any())
+
+    def expected_dice(self, logits: Tensor) -> Tensor:
+        """Expected Dice (...) in [0, 1] of the masks of logits (..., H, W), once it has learned."""
+        return self._expected(logits.float()).clamp(0, 1)
 
     def _expected(self, logits: Tensor) -> Tensor:
         """The linear function of each mask (..., H, W) of logits."""
@@ -92,6 +97,35 @@ class OutlineChoice(nn.Module):
         entropy = F.softplus(logits) - probability * logits
         unsure = entropy.sum(dim=(-2, -1)) / (probability.sum(dim=(-2, -1)) + 1)
         return torch.stack([(area + 1e-4).log(), inside, unsure, torch.ones_like(area)], dim=-1)
+
+
+def knows_dice(network: nn.Module) -> bool:
+    """Whether `network` has learned how good its masks are."""
+    outline = getattr(network, "outline", None)
+    return outline is not None and outline.learned
+
+
+def expected_dice(network: nn.Module, probabilities: Tensor) -> Tensor:
+    """Expected Dice (...) in [0, 1] of masks (..., W, H) of `network`, one that `knows_dice`."""
+    return network.outline.expected_dice(probabilities.float().logit(eps=_EPSILON))
+
+
+def best_masks(network: nn.Module, candidates: Tensor) -> Tensor:
+    """Out of several masks for each label, the one of the highest expected Dice.
+
+    An empty mask is never chosen over another, but where the first one is empty it stays so.
+
+    Args:
+        network: that has drawn them and `knows_dice`.
+        candidates: (N, K, W, H) probabilities.
+
+    Returns:
+        (K, W, H).
+    """
+    drawn = (candidates > 0.5).flatten(2).any(dim=2)  # (N, K)
+    best = expected_dice(network, candidates).masked_fill(~drawn, -1).argmax(dim=0)
+    best = torch.where(drawn[0], best, 0)
+    return candidates[best, torch.arange(len(best), device=best.device)]
 
 
 def fill_in_outline(network: nn.Module, state: dict, prefix: str, *_) -> None:

@@ -23,6 +23,11 @@ class EncodedImage:
     spatial_shape: tuple[int, ...]
     stacks: list[tuple[int | None, list[ImageEncoding], tuple]]
 
+    def keep(self) -> EncodedImage:
+        """Itself, with batches that were to be encoded when asked for encoded and kept."""
+        self.stacks = [(axis, list(batches), inner) for axis, batches, inner in self.stacks]
+        return self
+
     @property
     def nbytes(self) -> int:
         """Memory of the encodings in bytes."""

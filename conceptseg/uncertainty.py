@@ -11,6 +11,7 @@ from torch import Tensor
 from .concepts.naming import names_a_side
 from .inferer import ConceptInferer
 from .network import ConceptSegNet
+from .outline import expected_dice, knows_dice
 from .prediction import Prediction
 
 
@@ -64,14 +65,10 @@ def _mean_error(first: Tensor, second: Tensor) -> Tensor:
 
 def _expected_error(probabilities: Tensor, network: ConceptSegNet) -> Tensor:
     """One minus the expected Dice (K,) of masks (K, W, H); 0 for empty ones, and where nobody knows."""
-    expected = None
-    outline = getattr(network, "outline", None)
-    if outline is not None and probabilities.ndim == 3:
-        expected = outline.expected_dice(probabilities.logit(eps=1e-6))
-    if expected is None:
+    if probabilities.ndim > 3 or not knows_dice(network):
         return probabilities.new_zeros(len(probabilities))
     drawn = (probabilities > 0.5).flatten(1).any(dim=1)
-    return torch.where(drawn, 1 - expected, 0)
+    return torch.where(drawn, 1 - expected_dice(network, probabilities), 0)
 
 
 def other_opinions(image: Tensor, network: ConceptSegNet, inferer: ConceptInferer) -> list[Tensor]:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from conceptseg.concepts import ATTRIBUTES, parse_prompt
 from conceptseg.guidance import plan_prompt, remarks_on_fit, restrict_to_prompt
 
 POLYP = ("polyp",)
@@ -321,6 +322,20 @@ def test_the_rank_counts_in_every_label_asked_for_and_in_volumes():
     kept = restrict_to_prompt(volume, plan, ("right", "anterior", "superior"))
     assert [int((label > 0.5).sum()) for label in kept] == [8, 8]
     assert kept[0, 0, 0, 0] == volume[0, 0, 0, 0]  # the soft border stays
+
+
+def test_a_prompt_for_an_image_that_leaves_the_size_open_is_said_with_each_size():
+    plan = plan_prompt("red polyp in the upper left", ["polyp", "ulcer"])
+    assert len(plan.sized) == len(ATTRIBUTES["size"])
+    for size, (told, other) in zip(ATTRIBUTES["size"], plan.sized, strict=True):
+        assert other == "" and "red" in told and "top left" in told
+        assert parse_prompt(told, ["polyp"]).concepts.size == size
+
+
+@pytest.mark.parametrize("prompt", [None, "small polyp", "no polyp"])
+def test_no_size_is_tried_where_one_is_said_or_nothing_is_asked_for(prompt):
+    assert plan_prompt(prompt, POLYP).sized == ()
+    assert plan_prompt("polyp", POLYP, volume=True).sized == ()
 
 
 def test_the_background_is_not_touched_and_patient_directions_restrict_no_image():

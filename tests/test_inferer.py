@@ -8,7 +8,9 @@ from monai.data import MetaTensor
 from small_network import small_network
 from torch import nn
 
+from conceptseg.concepts import ATTRIBUTES
 from conceptseg.inferer import ConceptInferer
+from conceptseg.outline import OutlineChoice
 
 TWO = ("anterior hippocampus", "posterior hippocampus")
 
@@ -226,6 +228,61 @@ def test_teachers_of_one_s_own_take_the_place_of_a_prompt(net):
     teacher = net.encode_prompts(["polyp"])[None]
     by_hand = inferer.decode(encoded, net, teachers=[teacher])
     assert torch.allclose(by_hand.probabilities, by_prompt.probabilities, atol=1e-6)
+
+
+def judging(net):
+    """`net`, which has learned that larger masks are better; its decoder draws half of the image, or, told "large", all.
+
+    The number of decodings is counted in `net.decoded`.
+    """
+    net.outline = OutlineChoice()
+    net.outline.weight = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    large = net.encode_prompts(["1 large polyp", "large polyp"])
+    net.decoded = 0
+
+    def decode(encoding, condition):
+        net.decoded += 1
+        logits = torch.full((1, 1, 16, 16), -9.0)
+        whole = any(torch.allclose(condition[0, 0], one, atol=1e-5) for one in large)
+        logits[..., : 16 if whole else 8] = 9.0
+        return logits, torch.tensor([[1.0 if whole else 2.0]])
+
+    net.decode = decode
+    return net
+
+
+def test_of_the_sizes_that_a_prompt_leaves_open_the_best_looking_mask_is_kept(net):
+    inferer = ConceptInferer()
+    image = torch.rand(3, 16, 16)
+    with torch.no_grad():
+        encoded = inferer.encode(image, judging(net))
+    found = inferer.decode(encoded, net, prompt="polyp")
+    assert net.decoded == 1 + len(ATTRIBUTES["size"])
+    assert (found.probabilities > 0.5).all()
+    assert float(found.presence) == pytest.approx(torch.tensor(2.0).sigmoid().item())
+    assert found.prompts == ["polyp"]
+    again = ConceptInferer(prompt="polyp").predict_batch(image[None], net)[0]
+    assert torch.equal(again.probabilities, found.probabilities)
+
+
+def test_what_leaves_no_size_open_is_decoded_once(net):
+    inferer = ConceptInferer()
+    with torch.no_grad():
+        encoded = inferer.encode(torch.rand(3, 16, 16), judging(net))
+    teachers = [net.encode_prompts(["polyp"])[None]]
+    single = inferer.copy(try_sizes=False)
+    for call in (
+        lambda: inferer.decode(encoded, net),
+        lambda: inferer.decode(encoded, net, prompt="small polyp"),
+        lambda: inferer.decode(encoded, net, prompt="polyp", teachers=teachers),
+        lambda: single.decode(encoded, net, prompt="polyp"),
+    ):
+        net.decoded = 0
+        assert (call().probabilities > 0.5).sum() == 128 and net.decoded == 1
+    net.outline = OutlineChoice()  # nothing learned yet
+    net.decoded = 0
+    inferer.decode(encoded, net, prompt="polyp")
+    assert net.decoded == 1
 
 
 def test_an_absent_label_is_empty_and_says_so(net):

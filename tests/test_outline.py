@@ -1,12 +1,14 @@
 """The choice of an outline: what it learns, what it moves, and what it leaves alone."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from small_network import small_network, targets
 
 from conceptseg.inferer import ConceptInferer
 from conceptseg.losses import ConceptSegLoss
-from conceptseg.outline import OFFSETS, OutlineChoice
+from conceptseg.outline import OFFSETS, OutlineChoice, best_masks, expected_dice
 from conceptseg.plain import PlainSegNet
 
 TWO = ("anterior hippocampus", "posterior hippocampus")
@@ -74,9 +76,9 @@ def test_every_mask_is_moved_as_a_whole_by_one_of_the_offsets():
 
 
 def test_the_expected_dice_follows_the_masks_own():
-    outline = OutlineChoice()
-    assert outline.expected_dice(cones()[0]) is None  # before training
+    assert not OutlineChoice().learned
     outline = taught()
+    assert outline.learned
     logits, mask = cones(40)
     expected = outline.expected_dice(logits)
     assert expected.shape == (40, 1)
@@ -84,6 +86,27 @@ def test_the_expected_dice_follows_the_masks_own():
     assert torch.corrcoef(torch.cat([expected, dice(logits, mask)], dim=1).T)[0, 1] > 0.6
     assert outline.expected_dice(logits[0, 0]).shape == ()
     assert outline.expected_dice(torch.full((1, 8, 8), 30.0)).max() <= 1
+
+
+def test_of_several_masks_of_a_label_the_best_looking_is_kept():
+    network = SimpleNamespace(outline=taught())
+    logits, _ = cones(12, labels=2)
+    candidates = torch.stack([logits + move for move in OFFSETS], dim=1).sigmoid()
+    kept = torch.stack([best_masks(network, one) for one in candidates])
+    assert torch.allclose(kept, network.outline(logits).sigmoid(), atol=1e-5)
+    expected = expected_dice(network, candidates)  # (12, 3, 2)
+    assert torch.equal(expected_dice(network, kept), expected.amax(dim=1))
+
+
+def test_an_empty_mask_stays_and_is_never_chosen():
+    network = SimpleNamespace(outline=taught())
+    drawn = torch.zeros(1, 16, 16)
+    drawn[:, 4:12, 4:12] = 0.6
+    empty = torch.zeros(1, 16, 16)
+    for weight in (-1.0, 1.0):  # whatever would be expected of an empty one
+        network.outline.weight = torch.tensor([weight, 0.0, 0.0, 0.0])
+        assert torch.equal(best_masks(network, torch.stack([drawn, empty])), drawn)
+        assert torch.equal(best_masks(network, torch.stack([empty, drawn])), empty)
 
 
 def test_it_is_the_least_squares_of_all_steps_at_first():
@@ -153,6 +176,8 @@ def batch(keywords=("polyp",), count: int = 4) -> tuple[torch.Tensor, dict]:
 
 class Shrink(torch.nn.Module):
     """Moves every mask by -1."""
+
+    learned = False
 
     def forward(self, logits):
         """Logits less one."""
