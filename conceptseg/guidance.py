@@ -16,6 +16,9 @@ from .concepts.ranks import Rank, take_rank
 from .parts import connected_parts, hold_an_object, keep_by_size, only_parts
 from .placing import is_beside, is_centred_beside, keep_at
 
+_NEARLY_ALL = (
+    0.9  # of a mask: with less of it in the named place, there is something else to tell apart
+)
 _DOUBTFUL = 0.8  # presence under a prompt below it is remarked on; training names few wrong places
 
 
@@ -194,6 +197,18 @@ def restrict_to_prompt(
         if plan.rank is not None:
             result[i] = keep_by_size(result[i], plan.rank.smallest, plan.rank.count)
     return result
+
+
+def mostly_kept(everywhere: Tensor, kept: Tensor) -> Tensor:
+    """Whether a prompt leaves nearly all of each label's mask: (K,) bool, False for empty ones.
+
+    Args:
+        everywhere: (K, *spatial) probabilities under the prompt.
+        kept: what `restrict_to_prompt` left of them.
+    """
+    before, after = ((p > 0.5).flatten(1) for p in (everywhere, kept))
+    drawn = before.sum(dim=1)
+    return (drawn > 0) & ((before & after).sum(dim=1) >= _NEARLY_ALL * drawn)
 
 
 def _side_of(keyword: str, plan: PromptPlan) -> str | None:

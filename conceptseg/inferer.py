@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from .guidance import (
+    mostly_kept,
     plan_prompt,
     remarks_on_fit,
     remarks_on_size,
@@ -61,7 +62,8 @@ class ConceptInferer(Inferer):
             has the likeliest region there drawn if none does, unless the network is sure that nothing is there or
             text-free finds no such object at all; False leaves places to the network alone.
         try_sizes: in an image, a prompt that says no size is decoded with each size too, and the mask of the
-            highest expected Dice is kept, if the network knows one (`OutlineChoice`); False decodes once.
+            highest expected Dice is kept, if the network knows one (`OutlineChoice`) and the prompt removes hardly
+            anything of its mask: a place that tells objects apart says more; False decodes once.
         progress: show a bar with the time left while a large volume is segmented.
         mirror_axes: spatial axes along which an image may be mirrored, as in training; the masks of the
             mirrored images tell how sure one is (`uncertainty`). The first axis runs from side to side.
@@ -192,12 +194,13 @@ class ConceptInferer(Inferer):
         highest = presence.amax(dim=0)
         doubts = ()
         if plan.guided:
-            tried = [total]
-            for sentences in sized:
-                teachers = self._teachers(sentences, encoded, network)
-                tried.append(self._decode_stacks(encoded, network, teachers, placed)[0])
-            everywhere = best_masks(network, torch.stack(tried)) if sized else total
-            total = restrict_to_prompt(everywhere, plan, RAS_DIRECTIONS if volume else None)
+            directions = RAS_DIRECTIONS if volume else None
+            everywhere, total = total, restrict_to_prompt(total, plan, directions)
+            fitting = mostly_kept(everywhere, total)
+            if sized and fitting.any():
+                best = self._best_of_sizes(everywhere, sized, encoded, network, placed)
+                everywhere = torch.where(fitting[:, None, None], best, everywhere)
+                total = restrict_to_prompt(everywhere, plan)
             doubts = remarks_on_fit(plan, highest, everywhere, total)
         return Prediction(
             total,
@@ -207,6 +210,21 @@ class ConceptInferer(Inferer):
             plan.understood,
             plan.warnings + doubts + remarks_on_size(encoded.spatial_shape, self.minimum_size),
         )
+
+    def _best_of_sizes(
+        self,
+        first: Tensor,
+        sized: Sequence[list[str]],
+        encoded: EncodedImage,
+        network: ConceptSegNet,
+        placed: bool,
+    ) -> Tensor:
+        """The best looking masks (K, W, H) of an image: the first ones, or those under other sentences."""
+        tried = [first]
+        for sentences in sized:
+            teachers = self._teachers(sentences, encoded, network)
+            tried.append(self._decode_stacks(encoded, network, teachers, placed)[0])
+        return best_masks(network, torch.stack(tried))
 
     @staticmethod
     def _teachers(

@@ -113,7 +113,7 @@ def expected_dice(network: nn.Module, probabilities: Tensor) -> Tensor:
 def best_masks(network: nn.Module, candidates: Tensor) -> Tensor:
     """Out of several masks for each label, the one of the highest expected Dice.
 
-    An empty mask is never chosen over another, but where the first one is empty it stays so.
+    An empty mask is never chosen over another: nobody knows what to expect of it.
 
     Args:
         network: that has drawn them and `knows_dice`.
@@ -124,7 +124,6 @@ def best_masks(network: nn.Module, candidates: Tensor) -> Tensor:
     """
     drawn = (candidates > 0.5).flatten(2).any(dim=2)  # (N, K)
     best = expected_dice(network, candidates).masked_fill(~drawn, -1).argmax(dim=0)
-    best = torch.where(drawn[0], best, 0)
     return candidates[best, torch.arange(len(best), device=best.device)]
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from conceptseg.concepts import ATTRIBUTES, parse_prompt
-from conceptseg.guidance import plan_prompt, remarks_on_fit, restrict_to_prompt
+from conceptseg.guidance import mostly_kept, plan_prompt, remarks_on_fit, restrict_to_prompt
 
 POLYP = ("polyp",)
 HIPPOCAMPUS = ("anterior hippocampus", "posterior hippocampus")
@@ -336,6 +336,16 @@ def test_a_prompt_for_an_image_that_leaves_the_size_open_is_said_with_each_size(
 def test_no_size_is_tried_where_one_is_said_or_nothing_is_asked_for(prompt):
     assert plan_prompt(prompt, POLYP).sized == ()
     assert plan_prompt("polyp", POLYP, volume=True).sized == ()
+
+
+def test_a_mask_is_mostly_kept_where_nine_tenths_of_it_are():
+    everywhere = torch.zeros(4, 10, 10)
+    everywhere[:3] = 0.9
+    kept = everywhere.clone()
+    kept[1, 0] = 0.4  # a tenth
+    kept[2, 0] = kept[2, 1, 0] = 0.4
+    kept[3] = 0.9  # drawn where nothing was found
+    assert mostly_kept(everywhere, kept).tolist() == [True, True, False, False]
 
 
 def test_the_background_is_not_touched_and_patient_directions_restrict_no_image():

@@ -265,6 +265,26 @@ def test_of_the_sizes_that_a_prompt_leaves_open_the_best_looking_mask_is_kept(ne
     assert torch.equal(again.probabilities, found.probabilities)
 
 
+def test_no_size_is_tried_where_the_place_tells_objects_apart(net):
+    image = torch.rand(3, 16, 16)
+    with torch.no_grad():
+        encoded = ConceptInferer().encode(image, judging(net))
+    first = torch.full((1, 1, 16, 16), -9.0)
+    first[..., :4, :4] = first[..., 12:, 12:] = 9.0  # two objects, of which the place names one
+    decode = net.decode
+
+    def decode_two(encoding, condition):
+        decode(encoding, condition)
+        return first, torch.tensor([[2.0]])
+
+    net.decode, net.decoded = decode_two, 0
+    found = ConceptInferer().decode(encoded, net, prompt="polyp in the upper left")
+    assert (found.probabilities > 0.5).sum() == 16 and net.decoded == 1
+    everywhere = ConceptInferer(keep_to_place=False)
+    everywhere.decode(encoded, net, prompt="polyp in the upper left")
+    assert net.decoded == 2 + len(ATTRIBUTES["size"])
+
+
 def test_what_leaves_no_size_open_is_decoded_once(net):
     inferer = ConceptInferer()
     with torch.no_grad():

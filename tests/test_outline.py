@@ -98,7 +98,7 @@ def test_of_several_masks_of_a_label_the_best_looking_is_kept():
     assert torch.equal(expected_dice(network, kept), expected.amax(dim=1))
 
 
-def test_an_empty_mask_stays_and_is_never_chosen():
+def test_an_empty_mask_is_never_chosen_over_another():
     network = SimpleNamespace(outline=taught())
     drawn = torch.zeros(1, 16, 16)
     drawn[:, 4:12, 4:12] = 0.6
@@ -106,7 +106,7 @@ def test_an_empty_mask_stays_and_is_never_chosen():
     for weight in (-1.0, 1.0):  # whatever would be expected of an empty one
         network.outline.weight = torch.tensor([weight, 0.0, 0.0, 0.0])
         assert torch.equal(best_masks(network, torch.stack([drawn, empty])), drawn)
-        assert torch.equal(best_masks(network, torch.stack([empty, drawn])), empty)
+        assert torch.equal(best_masks(network, torch.stack([empty, drawn])), drawn)
 
 
 def test_it_is_the_least_squares_of_all_steps_at_first():
