@@ -20,9 +20,9 @@ from .guidance import (
     remarks_on_size,
     restrict_to_prompt,
 )
-from .network import ConceptSegNet, ImageEncoding
+from .network import ConceptSegNet
 from .outline import best_masks, knows_dice
-from .prediction import EncodedImage, Prediction
+from .prediction import EncodedImage, ImageEncoding, Prediction
 from .slices import RAS_DIRECTIONS, pad_to_multiple, slices_to_volume, volume_to_slices
 
 CONDITIONS = ("text_free", "none")

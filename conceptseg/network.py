@@ -11,16 +11,16 @@ teacher's place when there is one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .backbones import BackboneOutput, ImageBackbone
+from .backbones import ImageBackbone
 from .concepts import ATTRIBUTES
 from .distillation import SelfAddingNoise, StudentHead
 from .outline import OutlineChoice, fill_in_outline
+from .prediction import ImageEncoding
 from .prompts import ConceptTokenMapper, TextEncoder
 from .readout import ConceptReadout
 from .slices import segment_by_slices
@@ -32,19 +32,6 @@ PEAK_PIXELS = 4  # so many of the largest mask logits, averaged, are the mask's 
 def with_background(logits: Tensor) -> Tensor:
     """Put the background's logit before label logits (B, K, *spatial): minus the largest of them."""
     return torch.cat([-logits.amax(dim=1, keepdim=True), logits], dim=1)
-
-
-@dataclass
-class ImageEncoding:
-    """An encoded image, from which any number of prompts can be decoded.
-
-    Attributes:
-        backbone: class token (B, D) and feature maps.
-        student: student embeddings (B, K, E), normalised.
-    """
-
-    backbone: BackboneOutput
-    student: Tensor
 
 
 class ConceptSegNet(nn.Module):

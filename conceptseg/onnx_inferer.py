@@ -18,8 +18,8 @@ from torch import Tensor
 
 from .backbones import BackboneOutput
 from .inferer import ConceptInferer
-from .network import ConceptSegNet, ImageEncoding
-from .prediction import EncodedImage, Prediction
+from .network import ConceptSegNet
+from .prediction import EncodedImage, ImageEncoding, Prediction
 
 WEIGHTS_KEY = "weights_digest"  # in the model's metadata: which weights it was made from
 PROVIDERS = {

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from .backbones import BackboneOutput
 from .decoder import foreground_logit
-from .network import ImageEncoding, with_background
+from .network import with_background
 from .outline import OutlineChoice, fill_in_outline
+from .prediction import ImageEncoding
 from .slices import pad_to_multiple
 
 

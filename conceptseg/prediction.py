@@ -1,4 +1,4 @@
-"""What inference works with: an encoded image, and what is decoded from it for one prompt."""
+"""What inference works with: encoded images, and what is decoded from them for one prompt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,20 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .network import ImageEncoding
+from .backbones import BackboneOutput
+
+
+@dataclass
+class ImageEncoding:
+    """An encoded image, from which any number of prompts can be decoded.
+
+    Attributes:
+        backbone: class token (B, D) and feature maps.
+        student: student embeddings (B, K, E), normalised.
+    """
+
+    backbone: BackboneOutput
+    student: Tensor
 
 
 @dataclass

@@ -22,8 +22,8 @@ from conceptseg.benchmark.testing import Tester
 from conceptseg.benchmark.two_objects import composed_cases, natural_cases
 from conceptseg.concepts import parse_prompt
 from conceptseg.inferer import ConceptInferer
-from conceptseg.network import ImageEncoding
 from conceptseg.plain import PlainReadout
+from conceptseg.prediction import ImageEncoding
 
 SIZE = 48
 COLUMNS = {"left": 0, "center": 1, "right": 2}

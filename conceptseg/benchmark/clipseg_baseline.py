@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from ..backbones import BackboneOutput
 from ..clipseg import ClipSegBackbone, ClipSegMaskDecoder, ClipSegTextEncoder
-from ..network import ImageEncoding, with_background
+from ..network import with_background
 from ..plain import PlainReadout
+from ..prediction import ImageEncoding
 from ..prompts import CompactTextEncoder, TokenizedPrompts
 
 
