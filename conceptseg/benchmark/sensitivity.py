@@ -20,8 +20,8 @@ def prompt_sensitivity(tester: Tester, cases: Sequence[TestCase]) -> list[dict[s
 
     Each object is asked for by keyword and place. The prompt is followed when each of the two masks
     covers a larger share of its own object than of the other; a network that ignores the place gives
-    one mask for both, which cannot. "followed" is the network alone; "followed_as_served" is with the
-    parts elsewhere removed, as users get it (`ConceptInferer.keep_to_place`).
+    one mask for both, which cannot. "followed" is the network alone; "followed_as_served" is with sizes tried
+    and the parts elsewhere removed, as users get it (`ConceptInferer`, `try_sizes` and `keep_to_place`).
 
     Args:
         tester: of a network that takes prompts.
@@ -45,7 +45,8 @@ def _pairs(tester: Tester, case: TestCase, value: int, keyword: str) -> list[dic
     """Rows of one image."""
     encoded = tester.inferer.encode(case.image.to(tester.device), tester.network)
     parts = parts_by_place(case.image, np.asarray(case.label)[0] == value, keyword)
-    alone = replace(tester, inferer=tester.inferer.copy(keep_to_place=False))
+    plain = tester.inferer.copy(keep_to_place=False, try_sizes=False)
+    alone = replace(tester, inferer=plain)
     covers = [_covers(asked, encoded, parts, keyword) for asked in (alone, tester)]
     rows = []
     for first, second in combinations(parts, 2):
