@@ -16,9 +16,7 @@ from .concepts.ranks import Rank, take_rank
 from .parts import connected_parts, hold_an_object, keep_by_size, only_parts
 from .placing import is_beside, is_centred_beside, keep_at
 
-_NEARLY_ALL = (
-    0.9  # of a mask: with less of it in the named place, there is something else to tell apart
-)
+_NEARLY_ALL = 0.9  # of a mask; with less of it in its place, there is more to tell apart
 _DOUBTFUL = 0.8  # presence under a prompt below it is remarked on; training names few wrong places
 
 
