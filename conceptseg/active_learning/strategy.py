@@ -35,12 +35,14 @@ class Strategy(ABC):
         name: in commands, records and clients.
         description: one sentence for the clients.
         needs_scores: False when the choice looks at no score; then any pool will do.
+        needs_weights: False when encoder features are enough, which a network without weights gives too.
         needs_disagreement: True when records must hold `disagreement`, which costs most.
     """
 
     name: str
     description: str
     needs_scores = True
+    needs_weights = True
     needs_disagreement = False
 
     def pick(self, pool: Pool, count: int, round_number: int = 0, seed: int = 0) -> list[Pick]:

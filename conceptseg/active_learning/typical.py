@@ -26,6 +26,7 @@ class Typical(Strategy):
 
     name = "typical"
     description = "The most typical image of each group of look-alikes; needs no labels"
+    needs_weights = False
 
     def choose(
         self, pool: Pool, count: int, round_number: int, rng: np.random.Generator

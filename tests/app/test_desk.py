@@ -200,6 +200,17 @@ def test_a_batch_outlives_a_restart_and_new_weights_end_it(strategy):
     assert offer["model_version"] == "v2" and offer["batch_left"] == 0
 
 
+@pytest.mark.parametrize("picking", ["random_foreground", "typical"])
+def test_scores_without_weights_serve_strategies_that_need_none(strategy, picking):
+    from conceptseg.active_learning import STRATEGIES
+
+    leased, studies, desk = strategy
+    desk.scores.version = "untrained"
+    leased.inner.picking = STRATEGIES[picking]
+    reason = leased({"client_id": "ada", "batch": 3}, studies)["reason"]
+    assert (reason == "chosen by chance: the model has no weights yet") is (picking != "typical")
+
+
 def test_nothing_is_offered_when_all_is_labelled_or_held(strategy):
     leased, studies, _ = strategy
     studies.labelled = {"i0", "i1", "i2", "i3"}

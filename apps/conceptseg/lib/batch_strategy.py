@@ -14,6 +14,7 @@ from conceptseg.active_learning import Pick, Pool
 from conceptseg.active_learning import Strategy as PickingStrategy
 from conceptseg.atomic import write_text_atomic
 
+from .background import UNTRAINED
 from .desk import Desk
 from .naming import choose_model
 from .options import first_of
@@ -55,7 +56,8 @@ class BatchStrategy(Strategy):
         state = {"model": name, "version": version, "count": count}
         picks = [pick for pick in self._kept(state) if pick.name in free]
         if not picks:
-            picks = self._pick(name, records, free, sorted(datastore.get_labeled_images()), count)
+            labelled = sorted(datastore.get_labeled_images())
+            picks = self._pick(state, records, free, labelled)
             content = state | {"picks": [vars(pick) for pick in picks]}
             write_text_atomic(self.file, json.dumps(content, indent=1) + "\n")
         chosen = picks[0]
@@ -80,17 +82,19 @@ class BatchStrategy(Strategy):
 
     def _pick(
         self,
-        name: str,
+        state: Mapping[str, Any],
         records: Mapping[str, Any],
         free: list[str],
         labelled: list[str],
-        count: int,
     ) -> list[Pick]:
-        """A new batch, by chance while nothing is scored."""
+        """A new batch, by chance while there is nothing to choose by."""
+        name, count = state["model"], state["count"]
         scored = [image for image in free if image in records]
         round_number = int(math.log2(1 + len(labelled) / count))  # grows as budgets double
         if not scored:
-            return _by_chance(free, count, len(labelled))
+            return _by_chance(free, count, len(labelled), "no image is scored yet")
+        if state["version"] == UNTRAINED and self.picking.needs_weights:
+            return _by_chance(free, count, len(labelled), "the model has no weights yet")
         concepts = self.desk.labelled_concepts(name, labelled)
         pool = Pool.from_records(
             records.values(), self.desk.served[name].bundle.keywords, concepts, scored
@@ -98,11 +102,10 @@ class BatchStrategy(Strategy):
         return self.picking.pick(pool, count, round_number, seed=len(labelled))
 
 
-def _by_chance(free: list[str], count: int, seed: int) -> list[Pick]:
-    """What is offered before the first image is scored."""
+def _by_chance(free: list[str], count: int, seed: int, why: str) -> list[Pick]:
+    """What is offered while there is nothing to choose by."""
     order = np.random.default_rng(seed).permutation(len(free))[:count]
-    reason = "chosen by chance: no image is scored yet"
-    return [Pick(free[i], 0.0, reason) for i in order]
+    return [Pick(free[i], 0.0, f"chosen by chance: {why}") for i in order]
 
 
 def _batch(value: Any) -> int:
