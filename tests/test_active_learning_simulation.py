@@ -17,6 +17,7 @@ from conceptseg.active_learning.statistics import (
     area,
     ceiling_curves,
     compare,
+    compare_together,
     full_data_dice,
     read_curves,
     share_needed,
@@ -225,6 +226,47 @@ def test_paired_interval_finds_a_small_steady_gain_and_refuses_none():
     assert compare(curves["same"], curves["random"]).verdict("random") == "not better than random"
     assert "worse" in compare(curves["random"], curves["better"]).verdict("better")
     assert compare(curves["better"], {}) is None
+
+
+def test_data_sets_count_the_same_together_and_are_surer_than_one():
+    noise = 0.04
+    few = made_rows({"random": [0.5, 0.6, 0.7], "better": [0.5, 0.6, 0.7]}, (0, 1, 2), noise)
+    many = made_rows({"random": [0.5, 0.6, 0.7], "better": [0.5, 0.64, 0.74]}, range(6), noise)
+    sides = [(c["better"], c["random"]) for c in (read_curves(few), read_curves(many))]
+    alone = [compare(*side) for side in sides]
+    found = compare_together(sides)
+    assert found.difference == pytest.approx(np.mean([one.difference for one in alone]))
+    assert found.seeds == 3
+    assert found.high - found.low < np.mean([one.high - one.low for one in alone])
+    assert compare_together(sides[:1]) == alone[0]
+    assert compare_together([*sides, (sides[0][0], {})]) is None and compare_together([]) is None
+
+
+def test_several_data_sets_make_one_table(tmp_path, repository):
+    levels = {"random": [0.5, 0.6, 0.7], "typical": [0.5, 0.62, 0.72], FULL: [0.7]}
+    for folder in ("eyes", "skin"):
+        (tmp_path / folder).mkdir()
+        rows = made_rows(levels, seeds=(0, 1, 2))
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / folder / "rounds.jsonl").write_text(text)
+    command = [sys.executable, repository / "scripts" / "compare_rounds.py"]
+    done = subprocess.run(
+        [*command, tmp_path / "eyes", tmp_path / "skin"], capture_output=True, text=True, check=True
+    )
+    lines = [
+        [cell.strip() for cell in line.strip("| ").split("|")] for line in done.stdout.splitlines()
+    ]
+    rows = [[*line[:3], line[4]] for line in lines[2:]]
+    assert rows == [
+        ["eyes", "random", "3", "-"],
+        ["eyes", "typical", "3", "+1.5 (1.5, 1.5)"],
+        ["skin", "random", "3", "-"],
+        ["skin", "typical", "3", "+1.5 (1.5, 1.5)"],
+        ["all together", "random", "3", "-"],
+        ["all together", "typical", "3", "+1.5 (1.5, 1.5)"],
+    ]
+    missing = subprocess.run([*command, tmp_path / "none"], capture_output=True, text=True)
+    assert missing.returncode == 1 and "run the simulation first" in missing.stderr
 
 
 def test_unfinished_runs_do_not_count():

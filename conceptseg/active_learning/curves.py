@@ -30,11 +30,28 @@ from .statistics import (
 )
 
 SHOWN_REASONS = 4  # per strategy
-_CEILING = "all labels"
+CEILING = "all labels"
 
 
 def write_curves_page(folder: Path) -> Path:
     """Write rounds.html from rounds.jsonl and settings.json in `folder`; gives its path.
+
+    Raises:
+        FileNotFoundError: no record there.
+    """
+    rows = read_rows(folder)
+    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    title = f"Annotation rounds on {settings['data']}, simulated"
+    page = folder / "rounds.html"
+    write_text_atomic(
+        page,
+        page_html(title, _facts(settings, rows) + _body(rows)),
+    )
+    return page
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of rounds.jsonl in `folder`.
 
     Raises:
         FileNotFoundError: no record there.
@@ -44,14 +61,7 @@ def write_curves_page(folder: Path) -> Path:
         raise FileNotFoundError(
             f"expected a record of rounds in '{folder}', got none; run the simulation first"
         )
-    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    title = f"Annotation rounds on {settings['data']}, simulated"
-    page = folder / "rounds.html"
-    write_text_atomic(
-        page,
-        page_html(title, _facts(settings, rows) + _body(rows)),
-    )
-    return page
+    return rows
 
 
 def _facts(settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
@@ -81,7 +91,7 @@ def _body(rows: Sequence[Mapping[str, Any]]) -> str:
     if not names:
         return "<p>No strategy has gone through all rounds yet.</p>"
     ceiling = ceiling_curves(rows)
-    drawn = {name: curves[name] for name in names} | ({_CEILING: ceiling} if ceiling else {})
+    drawn = {name: curves[name] for name in names} | ({CEILING: ceiling} if ceiling else {})
     series, ticks = [], {}
     for name, by_seed in drawn.items():
         shares = next(iter(by_seed.values())).shares
@@ -141,13 +151,13 @@ def _comparison(
         f" cases drawn again in pairs. Below {MIN_SEEDS} seeds nothing is claimed."
     )
     if ceiling:
-        row = [_CEILING, str(len(ceiling)), _mean_area(ceiling), ""]
+        row = [CEILING, str(len(ceiling)), _mean_area(ceiling), ""]
         for baseline in BASELINES:
             found = compare(ceiling, curves.get(baseline, {}))
             row += _difference(found, "the room") if found else ["", ""]
         body.append(row)
         note += (
-            f" {_CEILING.capitalize()}: the same rounds on the whole pool, from the shared first point"
+            f" {CEILING.capitalize()}: the same rounds on the whole pool, from the shared first point"
             " on. How far that is above a strategy is about the room that a better choice has in rounds"
             " of this length; a well mixed part can also be better than the whole."
         )

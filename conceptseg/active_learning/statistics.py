@@ -141,18 +141,41 @@ def compare(
         baseline: seed -> curve.
         seed: of the draws.
     """
-    common = sorted(set(strategy) & set(baseline))
-    if not common:
+    return compare_together([(strategy, baseline)], seed)
+
+
+def compare_together(
+    sides: Sequence[tuple[Mapping[int, Curve], Mapping[int, Curve]]], seed: int = 0
+) -> Comparison | None:
+    """As `compare`, over several data sets, each of which weighs the same.
+
+    Args:
+        sides: strategy and baseline of each data set.
+        seed: of the draws.
+
+    Returns:
+        None if any data set has no common seed; `seeds` is the least number of them.
+    """
+    pairs = [_paired_areas(strategy, baseline) for strategy, baseline in sides]
+    if not pairs or not all(map(len, pairs)):
         return None
-    pairs = np.stack([case_areas(strategy[s]) - case_areas(baseline[s]) for s in common])  # (S, T)
     rng = np.random.default_rng(seed)
-    seeds, cases = pairs.shape
-    means = [
-        pairs[rng.integers(seeds, size=seeds)][:, rng.integers(cases, size=cases)].mean()
-        for _ in range(RESAMPLES)
-    ]
+    means = [np.mean([_drawn_again(one, rng).mean() for one in pairs]) for _ in range(RESAMPLES)]
     low, high = np.percentile(means, [2.5, 97.5])
-    return Comparison(float(pairs.mean()), float(low), float(high), seeds)
+    difference = float(np.mean([one.mean() for one in pairs]))
+    return Comparison(difference, float(low), float(high), min(map(len, pairs)))
+
+
+def _paired_areas(strategy: Mapping[int, Curve], baseline: Mapping[int, Curve]) -> np.ndarray:
+    """(S, T) differences of the areas for each common seed and test case."""
+    common = sorted(set(strategy) & set(baseline))
+    return np.array([case_areas(strategy[s]) - case_areas(baseline[s]) for s in common])
+
+
+def _drawn_again(pairs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Seeds and test cases of (S, T), drawn with replacement."""
+    seeds, cases = pairs.shape
+    return pairs[rng.integers(seeds, size=seeds)][:, rng.integers(cases, size=cases)]
 
 
 def share_needed(curves: Mapping[int, Curve], full: Mapping[int, float]) -> float | None:

@@ -69,6 +69,10 @@ def train_status(server) -> str:
     return requests.get(f"{server.url}/train/").json()["status"]
 
 
+def test_clients_begin_with_the_strategy_that_simulated_rounds_show_ahead(people):
+    assert next(iter(people["ada"].info()["strategies"])) == "concept_disagreement"
+
+
 def test_three_rounds_leave_a_record(server, people, studies, tmp_path):
     seen = []
     for strategy in ROUND_STRATEGIES:

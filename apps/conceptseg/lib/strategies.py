@@ -27,6 +27,7 @@ __all__ = ["STRATEGIES", "AnyImage", "MostUncertain", "choose_model", "score_fil
 
 logger = logging.getLogger(__name__)
 
+DEFAULT = "concept_disagreement"  # comes first, where clients begin; ahead in simulated rounds
 TIME_BUDGET_S = 20.0  # clients show no progress while they wait for the next sample
 
 
@@ -136,10 +137,12 @@ def _batches(picking: PickingStrategy) -> _Factory:
     return lambda desk: BatchStrategy(picking, desk)
 
 
+_PICKING = {name: _batches(p) for name, p in PACKAGE_STRATEGIES.items() if p.needs_scores}
 _FACTORIES: dict[str, _Factory] = {
+    DEFAULT: _PICKING[DEFAULT],
     "random": lambda desk: AnyImage(),
     "first": lambda desk: First(),
     "uncertainty": lambda desk: MostUncertain(desk.served),
-    **{name: _batches(p) for name, p in PACKAGE_STRATEGIES.items() if p.needs_scores},
+    **_PICKING,
 }
 STRATEGIES = {name: _leased(name, make) for name, make in _FACTORIES.items()}
