@@ -196,8 +196,7 @@ class ConceptInferer(Inferer):
         if plan.guided:
             directions = RAS_DIRECTIONS if volume else None
             everywhere, total = total, restrict_to_prompt(total, plan, directions)
-            fitting = mostly_kept(everywhere, total)
-            if sized and fitting.any():
+            if sized and (fitting := mostly_kept(everywhere, total)).any():
                 best = self._best_of_sizes(everywhere, sized, encoded, network, placed)
                 everywhere = torch.where(fitting[:, None, None], best, everywhere)
                 total = restrict_to_prompt(everywhere, plan)

@@ -64,6 +64,22 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def shown_curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, Curve]]:
+    """Seed -> curve of every strategy that went through all rounds, and last of all labels, if judged."""
+    curves, ceiling = read_curves(rows), ceiling_curves(rows)
+    found = {name: curves[name] for name in STRATEGIES if name in curves}
+    return found | ({CEILING: ceiling} if found and ceiling else {})
+
+
+def labels_needed(curves: Mapping[int, Curve], full: Mapping[int, float]) -> str:
+    """In words, `share_needed`."""
+    if not full:
+        return "n/a"
+    share = share_needed(curves, full)
+    last = next(iter(curves.values())).shares[-1]
+    return f"> {100 * last:.0f} %" if share is None else f"{100 * share:.1f} %"
+
+
 def _facts(settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     """What was run."""
     form = "short form (small images and network)" if settings["short"] else "long form"
@@ -85,15 +101,13 @@ def _facts(settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> st
 
 def _body(rows: Sequence[Mapping[str, Any]]) -> str:
     """Chart and tables."""
-    curves = read_curves(rows)
+    curves = shown_curves(rows)
     full = full_data_dice(rows)
-    names = [name for name in STRATEGIES if name in curves]
-    if not names:
+    if not curves:
         return "<p>No strategy has gone through all rounds yet.</p>"
-    ceiling = ceiling_curves(rows)
-    drawn = {name: curves[name] for name in names} | ({CEILING: ceiling} if ceiling else {})
+    names = [name for name in curves if name != CEILING]
     series, ticks = [], {}
-    for name, by_seed in drawn.items():
+    for name, by_seed in curves.items():
         shares = next(iter(by_seed.values())).shares
         dice = np.stack([c.case_dice.mean(axis=1) for c in by_seed.values()])
         spread = dice.std(axis=0, ddof=1).tolist() if len(dice) > 1 else ()
@@ -111,7 +125,7 @@ def _body(rows: Sequence[Mapping[str, Any]]) -> str:
     return (
         f"{chart}\n<p class='note'>Lines: mean over seeds; bands: one standard deviation; dashed:"
         " the whole pool after the last round.</p>\n"
-        f"<h2>Comparison</h2>\n{_comparison(names, curves, full, ceiling)}\n"
+        f"<h2>Comparison</h2>\n{_comparison(names, curves, full)}\n"
         f"<h2>After the last round</h2>\n{_last_round(names, curves)}\n"
         f"<h2>Reasons given</h2>\n{_reasons(names, curves)}"
     )
@@ -121,7 +135,6 @@ def _comparison(
     names: Sequence[str],
     curves: Mapping[str, Mapping[int, Curve]],
     full: Mapping[int, float],
-    ceiling: Mapping[int, Curve],
 ) -> str:
     """Areas, intervals and labels needed; and what all labels would bring, the room for any choice."""
     needed = f"labels for {100 * TARGET_SHARE:.0f} % of full-data Dice"
@@ -130,18 +143,8 @@ def _comparison(
         header += [f"minus {baseline} (95 % interval)", ""]
     body = []
     for name in names:
-        share = share_needed(curves[name], full)
-        last = next(iter(curves[name].values())).shares[-1]
-        row = [
-            name,
-            str(len(curves[name])),
-            _mean_area(curves[name]),
-            "n/a"
-            if not full
-            else f"> {100 * last:.0f} %"
-            if share is None
-            else f"{100 * share:.1f} %",
-        ]
+        needed_share = labels_needed(curves[name], full)
+        row = [name, str(len(curves[name])), _mean_area(curves[name]), needed_share]
         for baseline in BASELINES:
             found = None if name == baseline else compare(curves[name], curves.get(baseline, {}))
             row += _difference(found, found.verdict(baseline)) if found else ["", ""]
@@ -150,7 +153,8 @@ def _comparison(
         "Area: mean Dice over the logarithm of the budget. Intervals: seeds and test"
         f" cases drawn again in pairs. Below {MIN_SEEDS} seeds nothing is claimed."
     )
-    if ceiling:
+    if CEILING in curves:
+        ceiling = curves[CEILING]
         row = [CEILING, str(len(ceiling)), _mean_area(ceiling), ""]
         for baseline in BASELINES:
             found = compare(ceiling, curves.get(baseline, {}))

@@ -8,18 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from . import BASELINES, STRATEGIES
-from .curves import CEILING, read_rows
-from .statistics import (
-    Comparison,
-    Curve,
-    area,
-    ceiling_curves,
-    compare_together,
-    full_data_dice,
-    read_curves,
-    share_needed,
-)
+from . import BASELINES
+from .curves import labels_needed, read_rows, shown_curves
+from .statistics import Curve, area, compare_together, full_data_dice
 
 TOGETHER = "all together"
 
@@ -46,12 +37,7 @@ def read_set(folder: Path) -> SetCurves:
         FileNotFoundError: no record there.
     """
     rows = read_rows(folder)
-    found = read_curves(rows)
-    curves = {name: found[name] for name in STRATEGIES if name in found}
-    ceiling = ceiling_curves(rows)
-    return SetCurves(
-        folder.name, curves | ({CEILING: ceiling} if ceiling else {}), full_data_dice(rows)
-    )
+    return SetCurves(folder.name, shown_curves(rows), full_data_dice(rows))
 
 
 def rounds_table(folders: Sequence[Path]) -> str:
@@ -73,7 +59,7 @@ def rounds_table(folders: Sequence[Path]) -> str:
     lines = [header, ["---"] * len(header)]
     for one in sets:
         lines += [[one.name, *_row(name, one)] for name in one.curves]
-    shared = [name for name in (*STRATEGIES, CEILING) if all(name in one.curves for one in sets)]
+    shared = [name for name in sets[0].curves if all(name in one.curves for one in sets)]
     for name in shared if len(sets) > 1 else ():
         differences = [_difference(name, baseline, sets) for baseline in BASELINES]
         seeds = min(len(one.curves[name]) for one in sets)
@@ -85,15 +71,13 @@ def _row(name: str, one: SetCurves) -> list[str]:
     """Cells of one strategy on one data set."""
     curves = one.curves[name].values()
     last = np.mean([curve.case_dice[-1].mean() for curve in curves])
-    share = share_needed(one.curves[name], one.full)
-    most = next(iter(curves)).shares[-1]
     return [
         name,
         str(len(curves)),
         f"{np.mean([area(curve) for curve in curves]):.3f}",
         *(_difference(name, baseline, [one]) for baseline in BASELINES),
         f"{last:.3f}",
-        f"> {100 * most:.0f} %" if share is None else f"{100 * share:.0f} %",
+        labels_needed(one.curves[name], one.full),
     ]
 
 
@@ -102,7 +86,7 @@ def _difference(name: str, baseline: str, sets: Sequence[SetCurves]) -> str:
     if name == baseline:
         return "-"
     sides = [(one.curves[name], one.curves.get(baseline, {})) for one in sets]
-    found: Comparison | None = compare_together(sides)
+    found = compare_together(sides)
     if found is None:
         return "-"
     points = [100 * value for value in (found.difference, found.low, found.high)]
